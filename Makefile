@@ -1,0 +1,68 @@
+# Everything a person or CI runs. `make help` lists it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# llama.cpp without its image tools; whoever sets CMAKE_ARGS chooses for themselves.
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+
+.PHONY: help setup ask test check format classifier clean \
+        bench bench-decode bench-start bench-first-token
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev  ## make .venv with the package, the starter model and the tools
+
+ask: export QUESTION = $(Q)
+ask: $(VENV)/.package  ## ask a question: make ask Q="..."
+	@$(BIN)/modelrouter ask "$$QUESTION" < /dev/null
+
+test: check  ## check, then run all tests
+	$(BIN)/pytest
+
+check: $(VENV)/.dev  ## formatting, lint, types, the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: bench-start bench-decode bench-first-token  ## every measurement
+
+bench-start: $(VENV)/.dev  ## how long --help and the imports take
+	$(BIN)/python benchmarks/start.py
+
+bench-decode: $(VENV)/.dev  ## batched decoding beside a bare llama_decode loop
+	$(BIN)/python benchmarks/decode.py
+
+bench-first-token: $(VENV)/.dev  ## ask's first token beside llama_cpp.Llama's
+	$(BIN)/python benchmarks/first_token.py
+
+clean:  ## remove what was built; the next build of llama-cpp-python comes from pip's cache
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# ── the virtual environment ──────────────────────────────────────────────────────────────────────
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "modelrouter needs Python 3.11 or later; \`make PYTHON=python3.12 ...\` names another"; exit 1; }
+	@command -v c++ > /dev/null || { echo "a C++ compiler is needed: apt install g++"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "python3 cannot make virtual environments: apt install python3-venv"; exit 1; }
+	@$(PIP) install --upgrade "pip>=25.1"
+
+$(VENV)/.package: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -c 'import llama_cpp' 2> /dev/null || \
+	  echo "building llama.cpp for this machine: once, about 9 minutes on 2 cores"
+	@$(PIP) install --constraint constraints.txt --editable ".[starter]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package
+	@$(PIP) install --constraint constraints.txt --editable ".[starter,training]" --group dev
+	@touch $@

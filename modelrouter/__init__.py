@@ -1,0 +1,1 @@
+"""A router and orchestrator for local language models on CPU boxes."""

@@ -1,0 +1,5 @@
+"""`python -m modelrouter` is `modelrouter`."""
+
+from modelrouter.cli import main
+
+main()

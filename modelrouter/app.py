@@ -1,0 +1,71 @@
+"""The composition root: the only place that makes the parts and connects them."""
+
+from types import TracebackType
+from typing import Self
+
+from modelrouter.cache import ResultCache
+from modelrouter.classifier import Classifier
+from modelrouter.config import Budget as BudgetTable
+from modelrouter.config import ConfigSource, Percent, Settings, load
+from modelrouter.memory.budget import Budget, budget, read_machine
+from modelrouter.policy import Policy
+from modelrouter.registry import Catalogue, catalogue
+from modelrouter.router import Router
+from modelrouter.scheduler.scheduler import Scheduler
+
+
+class App:
+    """Everything one process needs to answer requests: `async with App.open(source) as app`.
+
+    Opening it loads no model; leaving the block ends all workers.
+    """
+
+    def __init__(self, settings: Settings, classifier: Classifier) -> None:
+        """Make the parts that these settings ask for."""
+        config = settings.models_file
+        self.settings = settings
+        self.catalogue: Catalogue = catalogue(settings)
+        self.policy = Policy(
+            settings.policy_name,
+            settings.policy_file,
+            self.catalogue.roles,
+            self.catalogue.reasons,
+        )
+        self.budget = _budget(config.budget)
+        self.scheduler = Scheduler(
+            self.catalogue.specs, self.budget.models_bytes, config.server.max_waiting
+        )
+        self.results = ResultCache(settings.cache_directory() / "results", config.cache.size_bytes)
+        self.router = Router(
+            self.catalogue.specs,
+            classifier,
+            self.policy,
+            self.results if config.cache.enabled else None,
+            self.scheduler,
+        )
+
+    @classmethod
+    def open(cls, source: ConfigSource, policy: str | None = None) -> Self:
+        """Make the app of a models.toml; `policy` in place of the one it names. ConfigError says
+        what is wrong.
+        """
+        classifier = Classifier.load()
+        return cls(load(source, policy, fields=classifier.fields), classifier)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.scheduler.close()
+        self.results.close()
+
+
+def _budget(table: BudgetTable) -> Budget:
+    machine = read_machine()
+    ram = table.ram.of(machine.installed_bytes) if isinstance(table.ram, Percent) else table.ram
+    return budget(machine, ram, table.reserve_bytes)

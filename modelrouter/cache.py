@@ -1,0 +1,199 @@
+"""The result cache: what was answered before, found by everything that shaped the answer.
+
+The key is complete, so nothing ever needs invalidating. Text only: nothing stored is ever unpickled
+(diskcache would: CVE-2025-69872). A cache that fails is bypassed with one warning, never a crash.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diskcache
+
+from modelrouter.types import Finish, Piece, Sampling, Usage
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Part of every key: a change of what is stored makes old entries unfindable, not misread."""
+
+BUSY_SECONDS = 2.0
+"""How long another process may hold the database before the cache is bypassed for this request."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished, uncut answer, and the seconds it took when it was fresh."""
+
+    text: str
+    finish: Finish
+    usage: Usage
+    seconds: float
+
+
+def answer_key(
+    identity: str,
+    pieces: Sequence[Piece],
+    max_tokens: int | None,
+    stop: Sequence[str],
+    sampling: Sampling,
+) -> str:
+    """Return the name of the one answer that these give: hex SHA-256 of all of them.
+
+    `identity` names the model's file and those of its settings that change its arithmetic.
+    """
+    everything = [
+        SCHEMA,
+        identity,
+        [dataclasses.astuple(piece) for piece in pieces],
+        max_tokens,
+        list(stop),
+        {name: _number(value) for name, value in dataclasses.asdict(sampling).items()},
+    ]
+    canonical = json.dumps(everything, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value) + 0.0  # 0, 0.0 and -0.0 are one temperature
+
+
+class TextDisk(diskcache.Disk):  # type: ignore[misc]
+    """Stores text inside SQLite and refuses to read anything else, whoever put it there."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        """Take a text key as it is."""
+        return _only_text(key), True
+
+    def get(self, key: Any, raw: bool) -> str:  # noqa: FBT001
+        """Give a text key back."""
+        del raw
+        return _only_text(key)
+
+    def store(
+        self,
+        value: Any,
+        read: bool,  # noqa: FBT001
+        key: Any = None,
+    ) -> tuple[int, int, None, str]:
+        """Store a text as it is, in the row itself."""
+        del read, key
+        return 0, diskcache.core.MODE_RAW, None, _only_text(value)
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> str:  # noqa: FBT001
+        """Return a row's text; a pickled row or one that points to a file is not ours."""
+        del read
+        if mode != diskcache.core.MODE_RAW or filename is not None:
+            raise ValueError(f"a cache row of mode {mode} is not ours")
+        return _only_text(value)
+
+    def remove(self, file_path: str) -> None:
+        """Leave the file alone: rows of ours have none, so it is somebody else's."""
+
+
+def _only_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"the cache holds text, not {type(value).__name__}")
+    return value
+
+
+class ResultCache:
+    """Answers on disk, shared by all processes of one user."""
+
+    def __init__(self, directory: Path, size_bytes: int) -> None:
+        """Keep about `size_bytes` of answers in `directory`, which is made when first needed."""
+        self._directory = directory
+        self._size_bytes = size_bytes
+        self._is_broken = False
+
+    def find(self, key: str) -> Answer | None:
+        """Return the stored answer, or None."""
+        text = self._guarded(lambda: self._database.get(key))
+        return None if text is None else self._guarded(lambda: _parse(text))
+
+    def store(self, key: str, answer: Answer) -> None:
+        """Keep an answer."""
+        text = json.dumps(dataclasses.asdict(answer), ensure_ascii=False)
+        self._guarded(lambda: self._database.set(key, text))
+
+    def close(self) -> None:
+        """Close the database, where it was opened."""
+        if "_database" in self.__dict__:
+            self._database.close()
+
+    @functools.cached_property
+    def _database(self) -> "diskcache.Cache":
+        make_private(self._directory)
+        try:
+            return self._open()
+        except sqlite3.OperationalError:
+            raise  # locked, read-only, no room: not usable now, which is not damaged
+        except sqlite3.DatabaseError as error:
+            aside = self._directory.with_name(f"{self._directory.name}.damaged-{time.time_ns()}")
+            self._directory.rename(aside)
+            log.warning("the result cache was damaged (%s); it was set aside as %s", error, aside)
+            make_private(self._directory)
+            return self._open()
+
+    def _open(self) -> "diskcache.Cache":
+        database = diskcache.Cache(
+            str(self._directory),
+            timeout=BUSY_SECONDS,
+            disk=TextDisk,
+            size_limit=self._size_bytes,
+            eviction_policy="least-recently-used",
+        )
+        database.get("")  # a damaged table shows itself here, not in the middle of a request
+        return database
+
+    def _guarded(self, work: Callable[[], T]) -> T | None:
+        """Do the work; where it fails, say so once and go on without the cache."""
+        if self._is_broken:
+            return None
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - whatever a planted or damaged row sets off
+            self._is_broken = not isinstance(error, diskcache.Timeout)
+            reason = str(error) or "another process holds it"
+            log.warning("the result cache in %s is bypassed: %s", self._directory, reason)
+            return None
+
+
+def make_private(directory: Path) -> None:
+    """Make the directory, for this user alone; PermissionError where it is somebody else's to
+    write.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = directory.stat()
+    if status.st_uid != os.getuid():
+        raise PermissionError(f"{directory} belongs to user {status.st_uid}")
+    if status.st_mode & 0o077:
+        directory.chmod(0o700)
+
+
+def _parse(text: str) -> Answer:
+    """Return a stored answer; ValueError where the row is not one."""
+    match json.loads(text):
+        case {
+            "text": str(answer),
+            "finish": "stop" | "length" as finish,
+            "usage": {
+                "prompt_tokens": int(prompt),
+                "completion_tokens": int(completion),
+                "cached_tokens": int(cached),
+            },
+            "seconds": float(seconds),
+        }:
+            return Answer(answer, finish, Usage(prompt, completion, cached), seconds)
+    raise ValueError("a stored row is not an answer")

@@ -1,0 +1,289 @@
+"""The one door to llama.cpp: a Backend over llama-cpp-python's low-level API.
+
+It knows tokens and tensors, never a request. The high-level `Llama` class is not used: it runs one
+sequence at a time, and its FIM suffix and draft models are broken in 0.3.36.
+
+Every input that would end the process inside llama.cpp is refused before it gets there: too many
+rows, a foreign sequence or position (`check_rows`), a quantized V cache without flash attention.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+
+from modelrouter.engine.backend import Row, Sampler, check_rows, check_seq, check_token
+from modelrouter.engine.protocol import Load
+from modelrouter.errors import EngineError, LoadFailed
+from modelrouter.types import KvType, Piece, Sampling
+
+KV_TYPES: dict[KvType, int] = {
+    "f16": lib.GGML_TYPE_F16,
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+}
+PENALTY_TOKENS = 64
+"""How far back the penalties look: llama.cpp's own default."""
+
+LOG_LEVEL_WARN = 3
+ABORTED = 2
+PIECE_BYTES = 64
+
+
+@lib.llama_log_callback  # type: ignore[untyped-decorator]
+def _log_warnings(level: int, text: bytes, _data: object) -> None:
+    """Let llama.cpp's warnings and errors through to stderr, where the parent keeps the last of
+    them.
+    """
+    if level >= LOG_LEVEL_WARN:
+        sys.stderr.write(text.decode(errors="replace"))
+
+
+class LlamaBackend:
+    """A GGUF model in llama.cpp, on the CPU, with a KV stream of its own for every sequence.
+
+    The streams (`kv_unified=False`) make an answer the same bits alone or in company, which a
+    result cache needs; one shared stream was measured to move logits by up to 0.5.
+    """
+
+    def __init__(self, load: Load, progress: Callable[[float], None]) -> None:
+        """Load the model; `progress` hears fractions from 0 to 1. LoadFailed where llama.cpp says
+        no.
+        """
+        self._context = self._model = None
+        lib.llama_log_set(_log_warnings, None)
+        lib.llama_backend_init()
+        self._model = _load_model(load, progress)
+        self._context = _make_context(self._model, load)
+        self._memory = lib.llama_get_memory(self._context)
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        self._vocabulary = int(lib.llama_vocab_n_tokens(self._vocab))
+        self._window = lib.llama_model_n_swa(self._model)
+        self._bytes_of: dict[int, bytes] = {}
+        self.slots = load.slots
+        self.context_tokens = int(lib.llama_n_ctx_seq(self._context))
+        self.batch_rows = load.batch_rows
+        self._batch = _Batch(load.batch_rows)
+        self._interrupt_flag = ctypes.create_string_buffer(2)
+        _watch_flag(self._context, self._interrupt_flag)
+
+    def tokenize(self, pieces: Sequence[Piece]) -> list[int]:
+        """Return the pieces' tokens; one beginning-of-text token where the model wants it, never
+        two.
+        """
+        tokens = [token for piece in pieces for token in self._tokenize(piece)]
+        begin = lib.llama_vocab_bos(self._vocab)
+        if lib.llama_vocab_get_add_bos(self._vocab) and tokens[:1] != [begin]:
+            tokens.insert(0, begin)
+        return tokens
+
+    def _tokenize(self, piece: Piece) -> list[int]:
+        text = piece.text.encode()
+        room = len(text) + 16  # a token has at least a byte; some vocabularies add a space before
+        tokens = (lib.llama_token * room)()
+        count = lib.llama_tokenize(self._vocab, text, len(text), tokens, room, False, piece.special)
+        if count < 0:
+            raise EngineError(
+                f"the tokenizer wants {-count} tokens for {len(text):,} bytes of text"
+            )
+        return list(tokens[:count])
+
+    def bytes_of(self, token: int) -> bytes:
+        """Return a token's bytes, b"" for a control token."""
+        known = self._bytes_of.get(token)
+        if known is None:
+            known = self._bytes_of[token] = self._ask_bytes_of(token)
+        return known
+
+    def _ask_bytes_of(self, token: int) -> bytes:
+        check_token(token, self._vocabulary)
+        buffer = ctypes.create_string_buffer(PIECE_BYTES)
+        size = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+        if size < 0:  # it says how much room it wants
+            buffer = ctypes.create_string_buffer(-size)
+            size = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+        return buffer.raw[:size]
+
+    def is_end(self, token: int) -> bool:
+        """Tell whether the vocabulary marks this token as an end of generation."""
+        return bool(lib.llama_vocab_is_eog(self._vocab, token))
+
+    def sampler(self, sampling: Sampling) -> Sampler:
+        """Return a sampler chain in llama.cpp's own order: penalties, top-k, top-p, min-p,
+        temperature.
+        """
+        return _ChainSampler(self._context, self._vocabulary, sampling)
+
+    def decode(self, rows: Sequence[Row]) -> bool:
+        """Run one pass over the rows; False where `interrupt` stopped it."""
+        check_rows(self, rows, [self._length(seq) for seq in range(self.slots)])
+        result = lib.llama_decode(self._context, self._batch.filled(rows))
+        self._interrupt_flag[0] = b"\0"
+        if result not in {0, ABORTED}:
+            raise EngineError(f"llama_decode answered {result} to a pass of {len(rows)} rows")
+        return bool(result == 0)
+
+    def keep(self, seq: int, length: int) -> int:
+        """Forget the sequence from position `length` on; return how many of its tokens are left."""
+        check_seq(self, seq)
+        if length > 0 and lib.llama_memory_seq_rm(self._memory, seq, length, -1):
+            first = lib.llama_memory_seq_pos_min(self._memory, seq)
+            reach = max(0, length - self._window) if self._window else 0
+            if 0 <= first <= reach:  # a sliding window has not dropped what the next token looks at
+                return self._length(seq)
+        lib.llama_memory_seq_rm(self._memory, seq, -1, -1)
+        return 0
+
+    def _length(self, seq: int) -> int:
+        return int(lib.llama_memory_seq_pos_max(self._memory, seq)) + 1
+
+    def interrupt(self) -> None:
+        """Make the pass that runs now, or else the next one, end soon."""
+        self._interrupt_flag[0] = b"\1"
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        if self._context is not None:
+            lib.llama_free(self._context)
+        if self._model is not None:
+            lib.llama_model_free(self._model)
+        self._context = self._model = None
+
+
+def _load_model(load: Load, progress: Callable[[float], None]) -> Any:
+    @lib.llama_progress_callback  # type: ignore[untyped-decorator]
+    def on_progress(fraction: float, _data: object) -> bool:
+        progress(fraction)
+        return True
+
+    params = lib.llama_model_default_params()
+    params.load_mode = lib.LLAMA_LOAD_MODE_NONE if load.whole else lib.LLAMA_LOAD_MODE_MMAP
+    # Rearranged weights are a second, anonymous copy: right for a model that is to be quick and to
+    # stay, ruinous for one that is mapped because it does not fit (35 GiB for a 65B at Q4_K).
+    params.use_extra_bufts = load.whole
+    params.progress_callback = on_progress
+    model = lib.llama_model_load_from_file(load.path.encode(), params)
+    if not model:
+        raise LoadFailed(f"llama.cpp could not load {load.path}")
+    if lib.llama_model_has_encoder(model) or not lib.llama_model_has_decoder(model):
+        lib.llama_model_free(model)
+        raise LoadFailed(f"{load.path} is not a model that continues text")
+    return model
+
+
+def _make_context(model: Any, load: Load) -> Any:
+    params = lib.llama_context_default_params()
+    params.n_ctx = load.context_tokens * load.slots
+    params.n_seq_max = load.slots
+    params.kv_unified = False
+    params.n_batch = params.n_ubatch = load.batch_rows
+    params.n_threads = params.n_threads_batch = load.threads
+    params.type_k = params.type_v = KV_TYPES[load.kv_type]
+    params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # a quantized V cache needs it
+    params.swa_full = False
+    params.no_perf = True
+    context = lib.llama_init_from_model(model, params)
+    if not context:
+        lib.llama_model_free(model)
+        raise LoadFailed(
+            f"llama.cpp could not make room for {load.slots} x {load.context_tokens:,} tokens "
+            f"of {load.kv_type} context"
+        )
+    return context
+
+
+def _watch_flag(context: Any, flag: "ctypes.Array[ctypes.c_char]") -> None:
+    """Have llama.cpp stop a pass once the flag's first byte is not zero.
+
+    It asks `callback(data)` between the nodes of the graph, a thousand times a pass: a Python
+    callback would cost a tenth of a small model's speed. libc's `strlen(flag)` is the same
+    question, asked in C: 0 for an empty string, 1 once the flag is up.
+    """
+    strlen = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
+    lib.llama_set_abort_callback(context, strlen, ctypes.cast(flag, ctypes.c_void_p))
+
+
+class _Batch:
+    """A llama_batch whose arrays are numpy's, filled anew for every pass."""
+
+    def __init__(self, capacity: int) -> None:
+        self._tokens = np.zeros(capacity, np.int32)
+        self._positions = np.zeros(capacity, np.int32)
+        self._counts = np.ones(capacity, np.int32)
+        self._seqs = np.zeros(capacity, np.int32)
+        stride = self._seqs.itemsize
+        self._seq_pointers = self._seqs.ctypes.data + stride * np.arange(capacity, dtype=np.uintp)
+        self._wanted = np.zeros(capacity, np.int8)
+        self._struct = lib.llama_batch(
+            token=_pointer(self._tokens, lib.llama_token),
+            pos=_pointer(self._positions, lib.llama_pos),
+            n_seq_id=_pointer(self._counts, ctypes.c_int32),
+            seq_id=_pointer(self._seq_pointers, ctypes.POINTER(lib.llama_seq_id)),
+            logits=_pointer(self._wanted, ctypes.c_int8),
+        )
+
+    def filled(self, rows: Sequence[Row]) -> Any:
+        count = len(rows)
+        (
+            self._seqs[:count],
+            self._positions[:count],
+            self._tokens[:count],
+            self._wanted[:count],
+        ) = zip(*rows, strict=True)
+        self._struct.n_tokens = count
+        return self._struct
+
+
+def _pointer(array: "np.ndarray[Any, Any]", kind: Any) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(kind))
+
+
+class _ChainSampler:
+    """One sequence's llama.cpp sampler chain."""
+
+    def __init__(self, context: Any, vocabulary: int, sampling: Sampling) -> None:
+        self._context = context
+        self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        for link in _links(vocabulary, sampling):
+            lib.llama_sampler_chain_add(self._chain, link)
+
+    def sample(self, row: int) -> int:
+        # llama.cpp counts a negative row from the end.
+        if row < 0 or not lib.llama_get_logits_ith(self._context, row):
+            raise EngineError(f"no logits were asked for row {row}")
+        return int(lib.llama_sampler_sample(self._chain, self._context, row))
+
+    def close(self) -> None:
+        if self._chain is not None:
+            lib.llama_sampler_free(self._chain)
+        self._chain = None
+
+
+def _links(vocabulary: int, sampling: Sampling) -> list[Any]:
+    """Return the chain's samplers; those that would change nothing are left out."""
+    links = []
+    repeat, frequency = sampling.repeat_penalty, sampling.frequency_penalty
+    presence = sampling.presence_penalty
+    if (repeat, frequency, presence) != (1, 0, 0):
+        links.append(
+            lib.llama_sampler_init_penalties(
+                vocabulary, PENALTY_TOKENS, repeat, frequency, presence
+            )
+        )
+    if sampling.temperature == 0:
+        return [*links, lib.llama_sampler_init_greedy()]
+    if sampling.top_k:
+        links.append(lib.llama_sampler_init_top_k(sampling.top_k))
+    if sampling.top_p < 1:
+        links.append(lib.llama_sampler_init_top_p(sampling.top_p, 1))
+    if sampling.min_p:
+        links.append(lib.llama_sampler_init_min_p(sampling.min_p, 1))
+    seed = lib.LLAMA_DEFAULT_SEED if sampling.seed is None else sampling.seed
+    return [
+        *links,
+        lib.llama_sampler_init_temp(sampling.temperature),
+        lib.llama_sampler_init_dist(seed),
+    ]

@@ -1,0 +1,170 @@
+"""The messages between a model's worker and its parent, and their form on the socket.
+
+Both sides import this and nothing of each other. No I/O here: bytes in, messages out.
+
+On the wire a message is a frame: four bytes of length (big-endian), then compact JSON `["Kind",
+{field: value, ...}]`. Closing the socket means "stop" in both directions.
+"""
+
+import dataclasses
+import functools
+import json
+import struct
+import types
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+from modelrouter.errors import EngineError, RequestError
+from modelrouter.types import Finish, KvType, Piece, Sampling, Timings, Usage
+
+HEADER = struct.Struct(">I")
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+"""No honest message comes near it: a longer length is garbage on the socket."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Load:
+    """Parent: load this model. The first message, once.
+
+    `whole` reads the weights into memory of the worker's own, where llama.cpp may rearrange them
+    for speed and the kernel cannot take them back; otherwise they stay mapped from the file,
+    unchanged.
+    """
+
+    path: str
+    whole: bool
+    context_tokens: int
+    slots: int
+    batch_rows: int
+    kv_type: KvType
+    threads: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Generate:
+    """Parent: answer this prompt. `max_tokens` None: to the model's own end or its context's."""
+
+    id: int
+    pieces: tuple[Piece, ...]
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    sampling: Sampling
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cancel:
+    """Parent: nobody waits for this answer any more."""
+
+    id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loading:
+    """Worker: this fraction of the weights, 0 to 1, is there."""
+
+    fraction: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker: the model is loaded; what it really got."""
+
+    context_tokens: int
+    slots: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Text:
+    """Worker: the next piece of an answer."""
+
+    id: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finished:
+    """Worker: an answer's end, also of a cancelled one."""
+
+    id: int
+    finish: Finish
+    usage: Usage
+    timings: Timings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker: an answer (or, with `id` None, the load) ended in an error of the given `code`."""
+
+    id: int | None
+    code: str
+    message: str
+    hint: str | None
+
+
+FromParent: TypeAlias = Load | Generate | Cancel
+FromWorker: TypeAlias = Loading | Ready | Text | Finished | Failed
+AnyMessage: TypeAlias = FromParent | FromWorker
+
+KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(AnyMessage)}
+
+
+class ProtocolError(EngineError):
+    """Bytes on a worker's socket that are no message: the two sides no longer understand each
+    other.
+    """
+
+    code = "protocol_error"
+
+
+def frame(message: AnyMessage) -> bytes:
+    """Return the message as it crosses the socket, length first."""
+    content = [type(message).__name__, dataclasses.asdict(message)]
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a message of {len(body):,} bytes is over {MAX_FRAME_BYTES:,}")
+    return HEADER.pack(len(body)) + body
+
+
+def body_length(header: bytes) -> int:
+    """Return how many bytes of body follow a frame's four header bytes."""
+    (length,) = HEADER.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise ProtocolError(
+            f"a frame of {length:,} bytes was announced, {MAX_FRAME_BYTES:,} may be"
+        )
+    return int(length)
+
+
+def parse(body: bytes) -> AnyMessage:
+    """Return the message of a frame's body; ProtocolError for anything that is not exactly one."""
+    try:
+        name, fields = json.loads(body)
+        message: AnyMessage = _build(KINDS[name], fields)
+    except (ValueError, TypeError, KeyError, RecursionError, RequestError) as error:
+        raise ProtocolError(f"not a message: {body[:80]!r} ({error!r})") from error
+    return message
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Return `value` (from JSON) as the annotated type `kind`; TypeError where it does not fit."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
+        if not isinstance(value, dict) or value.keys() != hints.keys():
+            raise TypeError(f"{kind.__name__} has the fields {sorted(hints)}")
+        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_build(arguments[0], item) for item in value)
+    if origin is types.UnionType:
+        return None if value is None else _build(arguments[0], value)
+    if origin is Literal:
+        fits = value in arguments
+    else:
+        fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise TypeError(f"{value!r} is no {kind}")
+    return value
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)

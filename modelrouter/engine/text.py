@@ -1,0 +1,50 @@
+"""From a sequence's token bytes to text that may be shown: whole characters, nothing of a stop
+string.
+
+Pure; it knows no tokens and no model.
+"""
+
+import codecs
+from collections.abc import Sequence
+
+
+class TextStream:
+    """Holds back what may yet turn out to be half a character or the beginning of a stop string."""
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        """Begin an answer that ends before the first of the `stop` strings."""
+        self._stop = tuple(stop)
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""
+        self.stopped = False
+        """True once a stop string was seen; nothing more comes out after it."""
+
+    def push(self, data: bytes) -> str:
+        """Take the next token's bytes in; return the text that is safe to show now."""
+        return self._release(self._decoder.decode(data))
+
+    def finish(self) -> str:
+        """Return what was held back, at the end of the answer. Half a character becomes U+FFFD."""
+        shown = self._release(self._decoder.decode(b"", final=True))
+        shown, self._held = shown + self._held, ""
+        return shown
+
+    def _release(self, text: str) -> str:
+        if self.stopped:
+            return ""
+        held = self._held + text
+        # The first to be complete, however the tokens cut the text; of two at once the longer one.
+        found = [(at + len(stop), at) for stop in self._stop if (at := held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            self._held = ""
+            return held[: min(found)[1]]
+        safe = len(held) - max((_overlap(held, stop) for stop in self._stop), default=0)
+        self._held = held[safe:]
+        return held[:safe]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest end of `text` that is a beginning of `stop`."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,0 +1,168 @@
+"""The worker: one model in a process of its own, from its first message to the closing of the
+socket.
+
+It knows its parent only by the messages on file descriptor `argv[1]`. The main thread decodes; a
+reader thread takes messages in, so that a cancel can end the very pass that runs.
+"""
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+
+from modelrouter.engine.backend import Backend
+from modelrouter.engine.batcher import Batcher, Event
+from modelrouter.engine.protocol import (
+    HEADER,
+    AnyMessage,
+    Cancel,
+    Failed,
+    FromWorker,
+    Generate,
+    Load,
+    Loading,
+    ProtocolError,
+    Ready,
+    body_length,
+    frame,
+    parse,
+)
+from modelrouter.errors import EngineError, ModelRouterError
+
+LOADING_STEPS = 50
+"""How often a load's progress is told, at most."""
+
+
+class Channel:
+    """The worker's end of the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Speak over a connected stream socket."""
+        self._connection = connection
+        self._incoming = connection.makefile("rb")
+
+    def send(self, *messages: FromWorker) -> None:
+        """Send the messages in one write."""
+        self._connection.sendall(b"".join(frame(message) for message in messages))
+
+    def receive(self) -> AnyMessage | None:
+        """Wait for the next message; None once the parent has closed."""
+        header = self._incoming.read(HEADER.size)
+        if len(header) < HEADER.size:
+            return None
+        return parse(self._incoming.read(body_length(header)))
+
+
+class Worker:
+    """The loaded model's loop: messages in, passes, events out."""
+
+    def __init__(self, channel: Channel, backend: Backend) -> None:
+        """Serve the parent at the other end of `channel` with `backend`."""
+        self._channel = channel
+        self._backend = backend
+        self._batcher = Batcher(backend, time.perf_counter)
+        self._inbox: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+
+    def run(self) -> None:
+        """Work until the parent closes the socket; that ends the process, so this never returns."""
+        threading.Thread(target=self._read, daemon=True).start()
+        while True:
+            self._take_messages()
+            self._pass()
+
+    def _take_messages(self) -> None:
+        """Take in every message that is there; with nothing to decode, wait for one."""
+        events: list[Event] = []
+        while self._batcher.is_idle or not self._inbox.empty():
+            match self._inbox.get():
+                case Generate() as job:
+                    events += self._batcher.submit(job)
+                case Cancel(job_id):
+                    events += self._batcher.cancel(job_id)
+                    self._cancelled.discard(job_id)
+            if events and self._batcher.is_idle:  # an end must not wait for the next message
+                self._channel.send(*events)
+                events.clear()
+        if events:
+            self._channel.send(*events)
+
+    def _pass(self) -> None:
+        rows = self._batcher.plan()
+        if self._is_wanted():
+            try:
+                events = self._batcher.commit(decoded=self._backend.decode(rows))
+            except ModelRouterError as error:
+                events = self._batcher.fail(error)
+            if events:
+                self._channel.send(*events)
+
+    def _is_wanted(self) -> bool:
+        return not self._batcher.passing <= self._cancelled
+
+    def _read(self) -> None:
+        """Take messages from the socket; a cancel that leaves a running pass without a listener
+        ends it.
+
+        The main thread says who rides (`passing`), then looks who has cancelled; this thread notes
+        the cancel, then looks who rides. Whichever comes second sees both, so no pass runs for
+        nobody. A pass that others ride too goes on: they would have to do it again.
+        """
+        while (message := self._receive()) is not None:
+            if isinstance(message, Cancel):
+                self._cancelled.add(message.id)
+                passing = self._batcher.passing
+                if passing and passing <= self._cancelled:
+                    self._backend.interrupt()
+            self._inbox.put(message)
+        os._exit(0)  # the parent is gone; freeing gigabytes politely would only keep them longer
+
+    def _receive(self) -> AnyMessage | None:
+        try:
+            return self._channel.receive()
+        except ProtocolError as error:
+            sys.stderr.write(f"{error}\n")
+        except OSError:
+            pass
+        return None
+
+
+def load(channel: Channel) -> Backend:
+    """Wait for the Load message and do what it says, telling the progress."""
+    message = channel.receive()
+    if not isinstance(message, Load):
+        raise EngineError(f"expected Load, got {type(message).__name__}")
+    # llama_cpp is imported here, so that a worker that is never asked to load costs nothing.
+    from modelrouter.engine.llama import LlamaBackend  # noqa: PLC0415
+
+    told = -1
+
+    def tell(fraction: float) -> None:
+        nonlocal told
+        if int(fraction * LOADING_STEPS) > told:
+            told = int(fraction * LOADING_STEPS)
+            channel.send(Loading(fraction))
+
+    return LlamaBackend(message, tell)
+
+
+def main() -> None:
+    """Run the worker on the socket whose file descriptor is the first argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    # At an abort ggml would call a debugger, whose pages bury the last words of llama.cpp itself.
+    os.environ["GGML_NO_BACKTRACE"] = "1"
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    try:
+        backend = load(channel)
+    except ModelRouterError as error:
+        channel.send(Failed(None, error.code, error.message, error.hint))
+        sys.exit(1)
+    channel.send(Ready(backend.context_tokens, backend.slots))
+    Worker(channel, backend).run()
+
+
+if __name__ == "__main__":
+    main()

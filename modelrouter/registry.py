@@ -1,0 +1,150 @@
+"""The registry: what a person wrote in models.toml against what is true of the files; the
+catalogue.
+
+It reads headers, never weights, and starts nothing. A model whose file is missing or bad stays in
+the catalogue with the reason: the policy passes it over, and whoever asks for it by name is told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+from modelrouter.config import ModelEntry, Settings
+from modelrouter.errors import BadModelFile, ConfigError
+from modelrouter.gguf import GgufFacts, read_facts
+from modelrouter.memory.footprint import Footprint, footprint
+from modelrouter.types import KvType, Sampling
+
+DEFAULT_CONTEXT_TOKENS = 4096
+"""A training context of 128k tokens would cost more memory than most models' weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """What a model's header says of how it wants to be spoken to."""
+
+    template: str
+    begin_text: str
+    end_text: str
+    control_tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One usable model: its file's facts and its settings, all defaults filled in.
+
+    `context_tokens` is for each slot. `threads` None leaves the number to the engine.
+    """
+
+    name: str
+    facts: GgufFacts
+    is_resident: bool
+    context_tokens: int
+    slots: int
+    batch_rows: int
+    kv_type: KvType
+    threads: int | None
+    sampling: Sampling
+    footprint: Footprint
+
+    @property
+    def chat(self) -> ChatFormat | None:
+        """How to speak to it; None for a model that only continues text."""
+        facts = self.facts
+        if facts.chat_template is None:
+            return None
+        return ChatFormat(
+            facts.chat_template, facts.bos_text or "", facts.eos_text or "", facts.control_tokens
+        )
+
+    @property
+    def identity(self) -> str:
+        """Name the file and the settings that change the model's arithmetic: equal means equal
+        answers.
+        """
+        return f"{self.facts.fingerprint}/{self.kv_type}/{self.context_tokens}/{self.is_resident}"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All models of models.toml: the usable ones' specs, and why the others are not."""
+
+    specs: Mapping[str, ModelSpec]
+    unusable: Mapping[str, ConfigError]
+    roles: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def reasons(self) -> Mapping[str, str | None]:
+        """Each model's name with None, or the reason why it cannot be used."""
+        reasons: dict[str, str | None] = dict.fromkeys(self.specs)
+        return reasons | {name: error.message for name, error in self.unusable.items()}
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    """Read every model's header and return the catalogue."""
+    specs: dict[str, ModelSpec] = {}
+    unusable: dict[str, ConfigError] = {}
+    for name, entry in settings.models_file.models.items():
+        try:
+            specs[name] = _spec(name, entry, read_facts(settings.model_path(name)))
+        except ConfigError as error:
+            unusable[name] = error
+    roles = settings.models_file.roles
+    return Catalogue(MappingProxyType(specs), MappingProxyType(unusable), roles)
+
+
+def _spec(name: str, entry: ModelEntry, facts: GgufFacts) -> ModelSpec:
+    _refuse_mute(facts)
+    is_resident = entry.residency == "resident"
+    context_tokens = _context_tokens(name, entry, facts)
+    _refuse_small_batch(name, entry)
+    return ModelSpec(
+        name=name,
+        facts=facts,
+        is_resident=is_resident,
+        context_tokens=context_tokens,
+        slots=entry.slots,
+        batch_rows=entry.batch,
+        kv_type=entry.kv_type,
+        threads=entry.threads,
+        sampling=entry.sampling.to_sampling(),
+        footprint=footprint(
+            facts,
+            whole=is_resident,
+            context_tokens=context_tokens,
+            slots=entry.slots,
+            batch_rows=entry.batch,
+            kv_type=entry.kv_type,
+        ),
+    )
+
+
+def _refuse_mute(facts: GgufFacts) -> None:
+    if facts.kind != "model" or facts.tokenizer_model is None:
+        what = "has no vocabulary" if facts.kind == "model" else f"is a {facts.kind}"
+        raise BadModelFile(
+            f"{facts.path}: {what}: it cannot answer prompts",
+            hint="name the GGUF file of the language model itself",
+        )
+
+
+def _refuse_small_batch(name: str, entry: ModelEntry) -> None:
+    if entry.batch < entry.slots:
+        raise ConfigError(
+            f"models.{name}.batch is {entry.batch} tokens; with {entry.slots} slots, a step "
+            f"decodes up to {entry.slots}",
+            hint="raise batch, or lower slots",
+        )
+
+
+def _context_tokens(name: str, entry: ModelEntry, facts: GgufFacts) -> int:
+    if entry.context is None:
+        return min(facts.context_length, DEFAULT_CONTEXT_TOKENS)
+    if entry.context > facts.context_length:
+        raise ConfigError(
+            f"models.{name}.context is {entry.context:,} tokens; "
+            f"the model was trained with {facts.context_length:,}",
+            hint="lower it, or leave it out",
+        )
+    return entry.context

@@ -1,0 +1,139 @@
+"""A reply: one answer on its way to whoever asked, fresh or from the cache, and all that explains
+it.
+
+It knows where its text comes from only as a stream of events.
+"""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from modelrouter.cache import Answer
+from modelrouter.trace import Fact, Trace
+from modelrouter.types import (
+    CacheUse,
+    Candidate,
+    Decision,
+    Delta,
+    Done,
+    Finish,
+    Forecast,
+    Prediction,
+    Timings,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes and why: the path up to the decision."""
+
+    prediction: Prediction
+    forecast: Forecast
+    decision: Decision
+
+    def to_json(self) -> dict[str, Fact]:
+        """Return the explanation as plain values: field, rule, candidates with their states."""
+        prediction, decision = self.prediction, self.decision
+        return {
+            "field": prediction.field,
+            "confidence": round(prediction.confidence, 4),
+            "scores": {field: round(score, 4) for field, score in prediction.scores.items()},
+            "features": [
+                {"text": f.text, "weight": round(f.weight, 3)} for f in prediction.features
+            ],
+            "rule": decision.rule,
+            "policy": decision.policy,
+            "when_full": decision.when_full,
+            "candidates": [self._candidate(candidate) for candidate in decision.candidates],
+            "skipped": [{"model": s.model, "reason": s.reason} for s in decision.skipped],
+        }
+
+    def _candidate(self, candidate: Candidate) -> Fact:
+        seen = self.forecast[candidate.model]
+        return {
+            "model": candidate.model,
+            "role": candidate.role,
+            "state": seen.state.value,
+            "fits": seen.fits,
+            "free_slots": seen.free_slots,
+            "waiting": seen.waiting,
+        }
+
+
+class Reply:
+    """Iterate it once for the answer's text; afterwards `finish` and `usage` are there."""
+
+    def __init__(
+        self,
+        events: AsyncIterator[Delta | Done],
+        route: Route,
+        candidate: Candidate,
+        cache_use: CacheUse,
+        trace: Trace,
+    ) -> None:
+        """Answer with `events`: Deltas, then one Done."""
+        self._events = events
+        self.route = route
+        self.model = candidate.model
+        self.role = candidate.role
+        self.cache_use = cache_use
+        self.trace = trace
+        self.text = ""
+        self.finish: Finish | None = None
+        self.usage: Usage | None = None
+
+    @classmethod
+    def replayed(cls, answer: Answer, route: Route, candidate: Candidate, trace: Trace) -> "Reply":
+        """Give a stored answer again, as a stream, with today's trace."""
+        return cls(_events_of(answer), route, candidate, "hit", trace)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for event in self._events:
+            if isinstance(event, Done):
+                self._end(event)
+                return
+            if not self.text:
+                self.trace.note("first text")
+            self.text += event.text
+            yield event.text
+
+    def answer(self) -> Answer | None:
+        """Return the whole answer for the cache; None where it was left or cut off."""
+        if self.finish is None or self.finish == "cancelled" or self.usage is None:
+            return None
+        return Answer(self.text, self.finish, self.usage, self.trace.elapsed_ms() / 1000)
+
+    def to_json(self) -> dict[str, Fact]:
+        """Return the answer's explanation as plain values, the same on every surface."""
+        prediction, decision = self.route.prediction, self.route.decision
+        return {
+            "model": self.model,
+            "role": self.role,
+            "field": prediction.field,
+            "confidence": round(prediction.confidence, 4),
+            "rule": decision.rule,
+            "policy": decision.policy,
+            "cache": self.cache_use,
+            "finish": self.finish,
+            "usage": None if self.usage is None else dataclasses.asdict(self.usage),
+            "seconds": round(self.trace.elapsed_ms() / 1000, 3),
+            "trace": self.trace.to_json(),
+        }
+
+    def _end(self, done: Done) -> None:
+        self.finish, self.usage = done.finish, done.usage
+        self.trace.note(
+            "done",
+            finish=done.finish,
+            prompt_tokens=done.usage.prompt_tokens,
+            cached_tokens=done.usage.cached_tokens,
+            completion_tokens=done.usage.completion_tokens,
+            prefill_ms=round(done.timings.prefill_seconds * 1000, 3),
+            decode_ms=round(done.timings.decode_seconds * 1000, 3),
+        )
+
+
+async def _events_of(answer: Answer) -> AsyncIterator[Delta | Done]:
+    yield Delta(answer.text)
+    yield Done(answer.finish, answer.usage, Timings(0.0, 0.0))

@@ -1,0 +1,185 @@
+"""The router: the whole path of a request, on one screen.
+
+It decides nothing and runs nothing itself: it calls the parts in order and keeps the trace.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from modelrouter.cache import Answer, ResultCache, answer_key
+from modelrouter.classifier import Classifier
+from modelrouter.engine.prompt import render
+from modelrouter.errors import CapacityError, DeadlineExceeded, EngineError, ModelRouterError
+from modelrouter.policy import Policy
+from modelrouter.registry import ModelSpec
+from modelrouter.reply import Reply, Route
+from modelrouter.scheduler.scheduler import Lease, Scheduler
+from modelrouter.trace import Trace
+from modelrouter.types import CacheUse, Candidate, Decision, Piece, Request, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The request made ready for one candidate. `key` None: its answer is not for the cache."""
+
+    candidate: Candidate
+    pieces: tuple[Piece, ...]
+    sampling: Sampling
+    key: str | None
+
+    @property
+    def cache_use(self) -> CacheUse:
+        """How the cache was used where the answer was not in it."""
+        return "bypass" if self.key is None else "miss"
+
+
+class Router:
+    """Answers requests with the model that suits them."""
+
+    def __init__(
+        self,
+        specs: Mapping[str, ModelSpec],
+        classifier: Classifier,
+        policy: Policy,
+        results: ResultCache | None,
+        scheduler: Scheduler,
+    ) -> None:
+        """Connect the parts; `app.py` makes them."""
+        self._specs = specs
+        self._classifier = classifier
+        self._policy = policy
+        self._results = results
+        self._scheduler = scheduler
+
+    @asynccontextmanager
+    async def ask(self, request: Request) -> AsyncIterator[Reply]:
+        """Answer the request: `async with router.ask(request) as reply`, then iterate the reply.
+
+        Leaving the block stops the work at once. Every ModelRouterError carries the trace so far.
+        """
+        trace = Trace()
+        async with _bounded(request.seconds, trace):
+            route = self.route(request, trace)
+            jobs = self._jobs(request, route.decision, trace)
+            if (found := self._find(jobs, trace)) is not None:
+                job, answer = found
+                yield Reply.replayed(answer, route, job.candidate, trace)
+                return
+            async with self._lease_first(jobs, route.decision, trace) as (job, lease):
+                stream = lease.generate(
+                    job.pieces,
+                    max_tokens=request.max_tokens,
+                    stop=request.stop,
+                    sampling=job.sampling,
+                )
+                reply = Reply(stream, route, job.candidate, job.cache_use, trace)
+                yield reply
+            self._store(job, reply)
+
+    def route(self, request: Request, trace: Trace) -> Route:
+        """Classify the request and let the policy choose: the path up to the decision."""
+        prediction = self._classifier.predict(request)
+        trace.note("classify", field=prediction.field, confidence=round(prediction.confidence, 4))
+        forecast = self._scheduler.forecast()
+        decision = self._policy.decide(request, prediction, forecast)
+        trace.note(
+            "decide",
+            policy=decision.policy,
+            rule=decision.rule,
+            candidates=[candidate.model for candidate in decision.candidates],
+            skipped={skipped.model: skipped.reason for skipped in decision.skipped},
+        )
+        return Route(prediction, forecast, decision)
+
+    def _jobs(self, request: Request, decision: Decision, trace: Trace) -> list[Job]:
+        """Render the request for each candidate; one that cannot take it is passed over, if there
+        is another.
+        """
+        jobs: list[Job] = []
+        failures: list[ModelRouterError] = []
+        for candidate in decision.candidates:
+            try:
+                jobs.append(self._job(request, candidate))
+            except ModelRouterError as error:
+                trace.note("pass over", model=candidate.model, reason=error.message)
+                failures.append(error)
+        if not jobs:
+            raise failures[0]
+        return jobs
+
+    def _job(self, request: Request, candidate: Candidate) -> Job:
+        spec = self._specs[candidate.model]
+        pieces = render(request, spec.chat)
+        sampling = dataclasses.replace(spec.sampling, **request.sampling)
+        key = None
+        if self._results is not None and request.use_cache and sampling.is_repeatable:
+            key = answer_key(spec.identity, pieces, request.max_tokens, request.stop, sampling)
+        return Job(candidate, pieces, sampling, key)
+
+    def _find(self, jobs: Sequence[Job], trace: Trace) -> tuple[Job, Answer] | None:
+        """Look the candidates' answers up, in their order."""
+        for job in jobs:
+            if (answer := self._stored(job)) is not None:
+                trace.note("cache hit", model=job.candidate.model, saved_s=round(answer.seconds, 3))
+                return job, answer
+        return None
+
+    @asynccontextmanager
+    async def _lease_first(
+        self, jobs: Sequence[Job], decision: Decision, trace: Trace
+    ) -> AsyncIterator[tuple[Job, Lease]]:
+        """Lease a slot for the first job that gets one; the last in line always waits.
+
+        Only `when_full = "next"` goes on to the next: a fallback is written in the policy or it
+        does not happen.
+        """
+        for job in jobs:
+            model = job.candidate.model
+            may_go_on = decision.when_full == "next" and job is not jobs[-1]
+            async with AsyncExitStack() as block:
+                try:
+                    lease = await block.enter_async_context(
+                        self._scheduler.lease(model, may_wait=not may_go_on)
+                    )
+                except (CapacityError, EngineError) as error:
+                    trace.note("refused", model=model, code=error.code, reason=error.message)
+                    if not may_go_on:
+                        raise
+                    continue
+                trace.note("lease", model=model)
+                yield job, lease
+                return
+
+    def _stored(self, job: Job) -> Answer | None:
+        if self._results is None or job.key is None:
+            return None
+        return self._results.find(job.key)
+
+    def _store(self, job: Job, reply: Reply) -> None:
+        answer = reply.answer()
+        if self._results is not None and job.key is not None and answer is not None:
+            self._results.store(job.key, answer)
+
+
+@asynccontextmanager
+async def _bounded(seconds: float | None, trace: Trace) -> AsyncIterator[None]:
+    """End the block when its time is up, and give every error the trace."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except ModelRouterError as error:
+        error.trace = trace
+        raise
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        late = DeadlineExceeded(
+            f"the time limit of {seconds:g} s was up before the answer was whole",
+            hint="allow more time, lower max_tokens, or name a smaller model",
+        )
+        late.trace = trace
+        raise late from None

@@ -1,0 +1,1 @@
+"""The scheduler: which model runs now, inside one memory budget. `design.md` has the theory."""

@@ -1,0 +1,108 @@
+"""One request's work in a task of its own, so that it can be watched, fed to a stream, and stopped.
+
+It knows no dialect: what comes out is a Reply, its texts, or the error that ended it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from modelrouter.reply import Reply
+from modelrouter.router import Router
+from modelrouter.types import Request
+
+QUICK_SECONDS = 2.0
+"""How long to wait for the first text before a stream begins without it: a failure that shows
+itself sooner gets its own HTTP status, a model that takes longer a client that sees life.
+"""
+
+KEEP_ALIVE_SECONDS = 10.0
+
+
+class ClientGone(Exception):
+    """Whoever asked has closed the connection."""
+
+
+class Answering:
+    """The path of one request, running beside its HTTP exchange."""
+
+    def __init__(self, router: Router, request: Request) -> None:
+        """Start the work."""
+        self.reply: Reply | None = None
+        self._texts: asyncio.Queue[str | None] = asyncio.Queue()
+        self._is_under_way = asyncio.Event()
+        self._work = asyncio.create_task(self._run(router, request))
+        # Whoever leaves early never asks how the work ended; asyncio would complain of that.
+        self._work.add_done_callback(lambda work: work.cancelled() or work.exception())
+
+    async def _run(self, router: Router, request: Request) -> None:
+        try:
+            async with router.ask(request) as self.reply:
+                async for text in self.reply:
+                    self._texts.put_nowait(text)
+                    self._is_under_way.set()
+        finally:
+            self._texts.put_nowait(None)
+            self._is_under_way.set()
+
+    async def whole(self, receive: Callable[[], Awaitable[Any]]) -> Reply:
+        """Wait for the whole answer; ClientGone where the caller leaves before."""
+        await self._watched(self._work, receive)
+        assert self.reply is not None
+        return self.reply
+
+    async def begun(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        """Wait until there is a text, an end, or a while has passed; a failure by then is raised
+        here.
+        """
+        waiting = asyncio.create_task(self._is_under_way.wait())
+        await self._watched(waiting, receive, QUICK_SECONDS)
+        waiting.cancel()
+        if self._work.done():
+            self._work.result()
+
+    async def _watched(
+        self,
+        work: "asyncio.Task[Any]",
+        receive: Callable[[], Awaitable[Any]],
+        seconds: float | None = None,
+    ) -> None:
+        """Wait for the work while the client stays; all it can still send is that it has left."""
+        leaving = asyncio.ensure_future(receive())
+        try:
+            done, _ = await asyncio.wait(
+                [work, leaving], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+        finally:
+            leaving.cancel()
+        if work in done:
+            work.result()
+        elif leaving in done:
+            self.stop()
+            raise ClientGone
+
+    async def texts(self) -> AsyncIterator[str | None]:
+        """Yield the texts as they come, None where it is time for a sign of life.
+
+        The error that ended the work is raised at the end; leaving early stops it.
+        """
+        try:
+            while True:
+                try:
+                    text = await asyncio.wait_for(self._texts.get(), KEEP_ALIVE_SECONDS)
+                except TimeoutError:
+                    yield None
+                    continue
+                if text is None:
+                    break
+                yield text
+            await self._work
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the work, where it is not over."""
+        self._work.cancel()

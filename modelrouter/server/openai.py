@@ -1,0 +1,246 @@
+"""OpenAI's dialect: chat completions and models, and beside them `/v1/route`, which only decides.
+
+Field names and shapes are those of the OpenAI API reference; what a request asks for and this
+server
+cannot do is refused, what only annotates a request (`user`, `metadata`, ...) is passed over.
+"""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from modelrouter import types
+from modelrouter.app import App
+from modelrouter.errors import ModelRouterError, RequestError
+from modelrouter.reply import Reply
+from modelrouter.server import sse
+from modelrouter.server.answering import Answering, ClientGone
+from modelrouter.server.errors import error_body
+from modelrouter.trace import Fact, Trace
+
+routes = APIRouter(prefix="/v1")
+
+CLIENT_CLOSED = 499
+"""nginx's status for a client that left; nobody reads it but the access log."""
+
+
+class TextPart(BaseModel):
+    """A piece of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(BaseModel):
+    """One turn. `developer` is the newer word for `system`."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    def to_message(self) -> types.Message:
+        """Return the turn in our words."""
+        parts = self.content
+        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        return types.Message("system" if self.role == "developer" else self.role, text)
+
+
+class StreamOptions(BaseModel):
+    """What a stream should also carry."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """The body of a chat completion."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    model: str | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    cache: bool = True
+    """Ours: false asks for a fresh answer."""
+    timeout: float | None = None
+    """Ours: seconds for the whole answer."""
+
+    n: int | None = None
+    tools: list[Any] | None = None
+    response_format: dict[str, Any] | None = None
+    logprobs: bool | None = None
+    logit_bias: dict[str, float] | None = None
+
+    def to_request(self) -> types.Request:
+        """Return the request in our words; RequestError for what this server cannot do."""
+        self._refuse_unbuilt()
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        newer, older = self.max_completion_tokens, self.max_tokens
+        return types.Request(
+            messages=tuple(message.to_message() for message in self.messages),
+            model=self.model or None,
+            max_tokens=older if newer is None else newer,
+            stop=tuple(stop),
+            sampling=self._sampling(),
+            use_cache=self.cache,
+            seconds=self.timeout,
+        )
+
+    def _sampling(self) -> types.SamplingOverrides:
+        names = types.SamplingOverrides.__annotations__
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return types.SamplingOverrides(**given)  # type: ignore[typeddict-item, no-any-return]
+
+    def _refuse_unbuilt(self) -> None:
+        kind = (self.response_format or {}).get("type", "text")
+        wishes = {
+            "tools": bool(self.tools),
+            "logprobs": bool(self.logprobs),
+            "logit_bias": bool(self.logit_bias),
+            f"response_format {kind}": kind != "text",
+            f"n = {self.n}": self.n not in {None, 1},
+        }
+        if refused := [wish for wish, is_wished in wishes.items() if is_wished]:
+            raise RequestError(f"this server cannot do {', '.join(refused)}")
+
+
+@routes.post("/chat/completions", response_model=None)
+async def chat_completions(body: ChatRequest, request: Request) -> Response:
+    """Answer a chat, as a whole or as a stream."""
+    answering = Answering(_app(request).router, body.to_request())
+    try:
+        if not body.stream:
+            reply = await answering.whole(request.receive)
+            return JSONResponse(_completion(reply), headers=_headers(reply))
+        await answering.begun(request.receive)
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED)
+    return StreamingResponse(
+        _stream(answering, include_usage=body.stream_options.include_usage),
+        media_type=sse.MEDIA_TYPE,
+        headers=sse.HEADERS | (_headers(answering.reply) if answering.reply else {}),
+    )
+
+
+@routes.post("/route", response_model=None)
+async def route(body: ChatRequest, request: Request) -> dict[str, Fact]:
+    """Decide without generating: where the chat would go, and why."""
+    trace = Trace()
+    decided = _app(request).router.route(body.to_request(), trace)
+    return {**decided.to_json(), "elapsed_ms": round(trace.elapsed_ms(), 3)}
+
+
+@routes.get("/models", response_model=None)
+async def models(request: Request) -> dict[str, Fact]:
+    """List what a request's `model` may say: `auto`, the roles, the usable models."""
+    catalogue = _app(request).catalogue
+    names: list[Fact] = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "modelrouter"}
+        for name in ["auto", *catalogue.roles, *catalogue.specs]
+    ]
+    return {"object": "list", "data": names}
+
+
+def _app(request: Request) -> App:
+    app: App = request.app.state.app
+    return app
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    """Return the decision as headers, on every answer."""
+    return {
+        "x-modelrouter-model": reply.model,
+        "x-modelrouter-role": reply.role or "",
+        "x-modelrouter-rule": reply.route.decision.rule,
+        "x-modelrouter-confidence": f"{reply.route.prediction.confidence:.4f}",
+        "x-modelrouter-cache": reply.cache_use,
+    }
+
+
+def _usage(reply: Reply) -> Fact:
+    usage = reply.usage
+    if usage is None:
+        return None
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def _completion(reply: Reply) -> dict[str, Fact]:
+    message: Fact = {"role": "assistant", "content": reply.text}
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": reply.model,
+        "choices": [
+            {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
+        ],
+        "usage": _usage(reply),
+        "modelrouter": reply.to_json(),
+    }
+
+
+async def _stream(answering: Answering, *, include_usage: bool) -> AsyncIterator[str]:
+    """Yield the answer's chunks; an error in the middle becomes an event, as OpenAI's clients
+    expect.
+    """
+    chunk = _Chunks()
+    try:
+        yield chunk.of(answering, {"role": "assistant", "content": ""})
+        async for text in answering.texts():
+            yield sse.KEEP_ALIVE if text is None else chunk.of(answering, {"content": text})
+    except ModelRouterError as error:
+        yield sse.event(error_body(error))
+        return
+    reply = answering.reply
+    assert reply is not None
+    yield chunk.of(answering, {}, reply.finish, modelrouter=reply.to_json())
+    if include_usage:
+        yield chunk.usage(reply)
+    yield sse.DONE
+
+
+class _Chunks:
+    """What all chunks of one answer share."""
+
+    def __init__(self) -> None:
+        self._shared: dict[str, Fact] = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+        }
+
+    def of(
+        self,
+        answering: Answering,
+        delta: dict[str, Fact],
+        finish: str | None = None,
+        **extra: Fact,
+    ) -> str:
+        choice: Fact = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        model = answering.reply.model if answering.reply else "auto"
+        return sse.event({**self._shared, "model": model, "choices": [choice], **extra})
+
+    def usage(self, reply: Reply) -> str:
+        return sse.event(
+            {**self._shared, "model": reply.model, "choices": [], "usage": _usage(reply)}
+        )

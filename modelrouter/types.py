@@ -1,0 +1,241 @@
+"""The words of a request's path: plain frozen values that every part may name.
+
+Nothing here does I/O, reads a clock or knows a library. A value that makes no sense cannot be made.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict, get_args
+
+from modelrouter.errors import RequestError
+
+Task = Literal["chat", "completion"]
+Speaker = Literal["system", "user", "assistant"]
+Finish = Literal["stop", "length", "cancelled"]
+CacheUse = Literal["hit", "miss", "bypass"]
+WhenFull = Literal["next", "wait"]
+KvType = Literal["f16", "q8_0", "q4_0"]
+
+SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    speaker: Speaker
+    content: str
+
+
+class SamplingOverrides(TypedDict, total=False):
+    """What of `Sampling` a request may set; the model's own defaults stand for the rest."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn; the names and ranges are llama.cpp's and OpenAI's.
+
+    `temperature` 0 takes the likeliest token. `seed` None draws a fresh one for each request.
+    """
+
+    temperature: float = 0.7
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no sampler can mean."""
+        for name, (low, high) in SAMPLING_RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise RequestError(f"{name} must be from {low:g} to {high:g}, got {value}")
+
+    @property
+    def is_repeatable(self) -> bool:
+        """True where the same prompt always gives the same text."""
+        return self.temperature == 0 or self.seed is not None
+
+
+SAMPLING_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 5),
+    "top_k": (0, 1_000_000),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "repeat_penalty": (0.1, 10),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "seed": (0, 2**32 - 2),  # llama.cpp reads 2**32 - 1 as "draw one"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a caller wants, whatever surface it came through.
+
+    `model` names a model or a role and beats the policy; None lets the policy choose.
+    `max_tokens` None stops at the model's own end or the end of its context. `seconds` bounds the
+    whole
+    answer, waiting included; None gives it all the time it takes.
+    """
+
+    messages: tuple[Message, ...]
+    task: Task = "chat"
+    model: str | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    sampling: SamplingOverrides = field(default_factory=SamplingOverrides)
+    use_cache: bool = True
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse at the door what no model can answer."""
+        if not self.messages or not self.messages[-1].content.strip():
+            raise RequestError("the prompt is empty", hint="say what you want to know")
+        for message in self.messages:
+            refuse_unspeakable(message.content)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise RequestError(f"max_tokens must be at least 1, got {self.max_tokens}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise RequestError(f"the time limit must be more than 0 seconds, got {self.seconds}")
+        if any(not text for text in self.stop):
+            raise RequestError("a stop string is empty; it would stop every answer at once")
+        Sampling(**self.sampling)
+
+
+def refuse_unspeakable(text: str) -> None:
+    """Raise RequestError for text that is not text: NUL characters and lone surrogates."""
+    if (at := text.find("\0")) >= 0:
+        raise RequestError(
+            f"the prompt holds a NUL character at position {at:,}: is it a binary file?"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"the prompt is not valid Unicode: U+{ord(text[error.start]):04X} stands alone "
+            f"at position {error.start:,}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A piece of the prompt that the classifier weighed; positive weight speaks for its field."""
+
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the classifier says a request is about. `scores` sum to 1; `field` has the highest."""
+
+    field: str
+    confidence: float
+    scores: Mapping[str, float]
+    features: tuple[Feature, ...] = ()
+
+
+class ModelState(enum.StrEnum):
+    """Where a model stands, as the scheduler sees it."""
+
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    READY = "ready"
+    UNLOADING = "unloading"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelForecast:
+    """A snapshot of one model for the policy: advisory, out of date the moment it is made."""
+
+    state: ModelState
+    fits: bool
+    free_slots: int
+    waiting: int
+
+
+Forecast = Mapping[str, ModelForecast]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that a rule chose, and the role through which (None where named itself)."""
+
+    model: str
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A model that a rule names but that cannot be used, and why."""
+
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Models in the order to be tried, and the rule that said so."""
+
+    policy: str
+    rule: str
+    candidates: tuple[Candidate, ...]
+    when_full: WhenFull
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a rendered prompt. Control tokens are only recognised where `special` is true,
+    so that a user's text can never pass for one.
+    """
+
+    text: str
+    special: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one answer; `cached_tokens` of the prompt were in the slot's KV already."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds inside the worker: until the prompt was prefilled, and from then to the end."""
+
+    prefill_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer's end: the last event of every request that did not fail."""
+
+    finish: Finish
+    usage: Usage
+    timings: Timings
