@@ -1,0 +1,82 @@
+"""Time to the first token: our server over HTTP beside llama_cpp.Llama called directly, in one run.
+
+Both load the starter model with the same threads and context, both answer prompts neither has seen
+(so that no prefix is reused), in turns; the figure is the median of the turns' ratios.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from llama_cpp import Llama
+from starter import models_toml, starter_spec
+
+from modelrouter.client import Client
+from modelrouter.engine.cores import physical_cores
+from modelrouter.types import Message, Request
+
+TURNS = 15
+CONTEXT = 2048
+QUESTION = "Name {n} reasons why sorting {n} numbers may be slower than hashing them"
+
+
+def rival_seconds(llama: Llama, question: str) -> float:
+    """Stream from the high-level class until the first text."""
+    started = time.perf_counter()
+    chunks = llama.create_chat_completion(
+        [{"role": "user", "content": question}], stream=True, temperature=0, max_tokens=4
+    )
+    taken = next(
+        time.perf_counter() - started for c in chunks if c["choices"][0]["delta"].get("content")
+    )
+    llama.reset()
+    return taken
+
+
+def our_seconds(url: str, question: str) -> float:
+    """Stream from the server, as `ask` does, until the first text."""
+    request = Request(
+        (Message("user", question),), max_tokens=4, sampling={"temperature": 0}, use_cache=False
+    )
+    started = time.perf_counter()
+    answer = iter(Client(url, None).ask(request))
+    next(answer)
+    taken = time.perf_counter() - started
+    for _ in answer:
+        pass
+    return taken
+
+
+def main() -> None:
+    """Print both medians and their ratio."""
+    spec = starter_spec(slots=1, context=CONTEXT)
+    llama = Llama(
+        str(spec.facts.path),
+        n_ctx=CONTEXT,
+        n_threads=physical_cores(),
+        flash_attn=True,
+        verbose=False,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        config = models_toml(Path(folder), slots=1, context=CONTEXT)
+        command = [sys.executable, "-m", "modelrouter", "serve", "--port", "0", "--config"]
+        server = subprocess.Popen([*command, config], stderr=subprocess.PIPE, text=True)
+        url = server.stderr.readline().split()[-1]
+        try:
+            our_seconds(url, "warm up")
+            rival_seconds(llama, "warm up")
+            turns = [QUESTION.format(n=n) for n in range(100, 100 + TURNS)]
+            pairs = [(our_seconds(url, q), rival_seconds(llama, q)) for q in turns]
+        finally:
+            server.terminate()
+            server.wait()
+    ours, rival = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(o / r for o, r in pairs)
+    print(f"first token: modelrouter over HTTP {ours * 1000:.1f} ms, llama_cpp.Llama ", end="")
+    print(f"{rival * 1000:.1f} ms, ratio (median of {TURNS} turns) {ratio:.3f}")
+
+
+main()

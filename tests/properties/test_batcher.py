@@ -1,0 +1,320 @@
+"""Whatever comes when, every request gets its whole answer, and no pass breaks the backend's rules.
+
+The machine submits, cancels, and lets passes succeed, be interrupted half-way or fail, in any
+order. It checks the planned rows before each pass and every event after it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count, takewhile
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from modelrouter.engine.backend import EchoBackend, Row, Sampler
+from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
+from modelrouter.engine.batcher import Sequence as Running
+from modelrouter.engine.protocol import Failed, Finished, Generate, Text
+from modelrouter.errors import EngineError
+from modelrouter.types import Piece, Sampling
+
+
+class CountingBackend(EchoBackend):
+    """An EchoBackend that knows how many of its samplers are open."""
+
+    open_samplers = 0
+
+    def sampler(self, sampling: Sampling) -> Sampler:
+        """Return a sampler that is counted until it is closed."""
+        self.open_samplers += 1
+        return CountedSampler(self, super().sampler(sampling))
+
+
+class CountedSampler:
+    """A sampler that tells its backend when it is closed."""
+
+    def __init__(self, backend: CountingBackend, sampler: Sampler) -> None:
+        """Draw as `sampler` does."""
+        self._backend = backend
+        self._sampler = sampler
+
+    def sample(self, row: int) -> int:
+        """Draw a token."""
+        return self._sampler.sample(row)
+
+    def close(self) -> None:
+        """Count one less."""
+        self._backend.open_samplers -= 1
+
+
+@dataclass
+class Request:
+    """What the machine asked for, and what has come of it."""
+
+    job: Generate
+    text: str = ""
+    ends: list[Event] = field(default_factory=list)
+
+    @property
+    def prompt(self) -> bytes:
+        """The bytes that the EchoBackend answers with."""
+        return self.job.pieces[0].text.encode()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that nobody cut short."""
+
+    text: str
+    tokens: int
+    finish: str
+
+
+def expected_answer(request: Request, context_tokens: int) -> Answer:
+    """Return the echo of the prompt, cut by the context, `max_tokens` and the stop strings."""
+    prompt, job = request.prompt, request.job
+    room = context_tokens - len(prompt)  # the prompt's ASK takes one, the last token drawn none
+    most = min(room, job.max_tokens or room)
+    for tokens in range(1, min(len(prompt), most) + 1):
+        text = prompt[:tokens].decode(errors="ignore")
+        if ends := [len(stop) for stop in job.stop if text.endswith(stop)]:
+            return Answer(text[: -max(ends)], tokens, "stop")
+    finish = "stop" if len(prompt) < most else "length"
+    return Answer(prompt[:most].decode(errors="replace"), min(len(prompt), most), finish)
+
+
+def shared(left: Sequence[int], right: Sequence[int]) -> int:
+    """Return the length of the longest common prefix."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False))))
+
+
+words = st.sampled_from(["a", "ab", "abc", "é🦙", "a\n"])
+long_texts = st.builds(
+    lambda word, times, end: word * times + end, words, st.integers(0, 90), words
+)
+texts = long_texts | st.lists(words, max_size=4).map("".join)
+stops = st.lists(st.sampled_from(["b", "ba", "c", "🦙", "\n", "aa"]), max_size=2).map(tuple)
+max_tokens = st.none() | st.integers(1, 12)
+
+
+class BatcherMachine(RuleBasedStateMachine):
+    """A batcher over an EchoBackend of any size, and everything a worker does with it."""
+
+    def __init__(self) -> None:
+        """Begin with the smallest batcher; `begin` draws another."""
+        super().__init__()
+        self.requests: dict[int, Request] = {}
+        self.begin(1, 4, 0)
+
+    @initialize(
+        slots=st.integers(1, 4),
+        context_tokens=st.sampled_from([256, 256, 16, 4]),
+        extra_rows=st.sampled_from([150, 150, 5, 1, 0]),
+    )
+    def begin(self, slots: int, context_tokens: int, extra_rows: int) -> None:
+        """Start with empty slots; a pass always has a row for each."""
+        self.backend = CountingBackend(
+            slots=slots, context_tokens=context_tokens, batch_rows=slots + extra_rows
+        )
+        ticks = count()
+        self.batcher = Batcher(self.backend, clock=lambda: float(next(ticks)))
+
+    # ---- what may happen -----------------------------------------------------------------------
+
+    @rule(text=texts, max_tokens=max_tokens, stop=stops)
+    def submit(self, text: str, max_tokens: int | None, stop: tuple[str, ...]) -> None:
+        """A request comes; only an empty and a too long one are refused, and at once."""
+        job_id = len(self.requests)
+        job = Generate(job_id, (Piece(text, special=False),), max_tokens, stop, Sampling())
+        request = self.requests[job_id] = Request(job)
+        self.take(self.batcher.submit(job))
+        tokens, room = len(self.backend.tokenize(job.pieces)), self.backend.context_tokens
+        refused = {0: "bad_request"}.get(tokens, "prompt_too_long" if tokens >= room else None)
+        assert [end.code for end in request.ends if isinstance(end, Failed)] == (
+            [refused] if refused else []
+        )
+
+    @rule(number=st.integers(0, 60))
+    def cancel(self, number: int) -> None:
+        """Any request is cancelled, at any time: waiting, running, over or never heard of."""
+        request = self.requests.get(number)
+        was_open = request is not None and not request.ends
+        events = self.batcher.cancel(number)
+        self.take(events)
+        assert bool(events) == was_open
+        if was_open:
+            assert isinstance(events[-1], Finished)
+            assert events[-1].finish == "cancelled"
+
+    @precondition(lambda self: not self.batcher.is_idle)
+    @rule()
+    def pass_(self) -> None:
+        """A pass succeeds, and every row that ends a sequence's tokens gives one more."""
+        rows = self.plan()
+        assert self.backend.decode(rows)
+        self.take(self.batcher.commit(decoded=True))
+
+    @precondition(lambda self: not self.batcher.is_idle)
+    @rule(done=st.floats(0, 1, exclude_max=True))
+    def interrupted_pass(self, done: float) -> None:
+        """A pass is interrupted; like llama.cpp the backend may have taken some rows in."""
+        rows = self.plan()
+        taken = int(done * len(rows))
+        if taken:
+            assert self.backend.decode(rows[:taken])
+        self.backend.interrupt()
+        assert not self.backend.decode(rows[taken:])
+        assert self.batcher.commit(decoded=False) == []
+
+    @precondition(lambda self: not self.batcher.is_idle)
+    @rule()
+    def failed_pass(self) -> None:
+        """Decoding fails: those that rode the pass end with the error, the others go on."""
+        self.plan()
+        riding = set(self.batcher.passing)
+        events = self.batcher.fail(EngineError("the backend broke", hint="mend it"))
+        assert {event.id for event in events} == riding
+        assert all(
+            event == Failed(event.id, "engine_failed", "the backend broke", "mend it")
+            for event in events
+        )
+        self.take(events)
+
+    @precondition(lambda self: not self.batcher.is_idle)
+    @rule()
+    def pass_for_nobody(self) -> None:
+        """A pass is planned and not run, as when all who ride it have cancelled meanwhile."""
+        self.plan()
+
+    # ---- what must hold ------------------------------------------------------------------------
+
+    def plan(self) -> list[Row]:
+        """Plan a pass and check everything about it."""
+        slots = self.batcher._slots
+        before = {slot.seq: list(slot.tokens) for slot in slots if slot.sequence is None}
+        rows = self.batcher.plan()
+        self.check_entries(before)
+        self.check_rows(rows)
+        return rows
+
+    def check_entries(self, free: dict[int, list[int]]) -> None:
+        """Check that requests enter in order, each the free slot that shares most with it."""
+        running = {slot.seq: s for slot, s in self.batcher._running()}
+        entered = sorted((s.job.id, seq) for seq, s in running.items() if seq in free)
+        for job_id, seq in entered:
+            sequence = running[seq]
+            usable = {
+                each: min(shared(tokens, sequence.prompt), len(sequence.prompt) - 1)
+                for each, tokens in free.items()
+            }
+            assert sequence.cached_tokens == usable[seq] == max(usable.values()), job_id
+            del free[seq]
+        waiting = [sequence.job.id for sequence in self.batcher._waiting]
+        assert not (waiting and free), "a request waits beside a free slot"
+        assert all(job_id < min(waiting, default=job_id + 1) for job_id, _ in entered)
+
+    def check_rows(self, rows: list[Row]) -> None:
+        """Check a pass's size, its order and who rides it."""
+        assert 0 < len(rows) <= self.backend.batch_rows
+        running = {slot.seq: s for slot, s in self.batcher._running()}
+        rows_of = Counter(row.seq for row in rows)
+        assert {running[seq].job.id for seq in rows_of} == self.batcher.passing
+        for seq, number in rows_of.items():
+            held = len(self.backend._tokens[seq])
+            own = [row for row in rows if row.seq == seq]
+            assert [row.position for row in own] == list(range(held, held + number))
+            assert [row.token for row in own] == running[seq].pending[:number]
+            is_last = number == len(running[seq].pending)
+            assert [row.wants_logits for row in own] == [False] * (number - 1) + [is_last]
+        self.check_shares(rows_of, running)
+
+    def check_shares(self, rows_of: Counter[int], running: dict[int, Running]) -> None:
+        """Check that nobody's next token waits for a prompt, and the oldest prompt for no other."""
+        prefilling = sorted(
+            (s.job.id, seq, len(s.pending)) for seq, s in running.items() if len(s.pending) > 1
+        )
+        decoding = [seq for seq, s in running.items() if len(s.pending) == 1]
+        assert all(rows_of[seq] == 1 for seq in decoding)
+        room = self.backend.batch_rows - len(decoding)
+        if decoding:
+            room = min(room, SHARED_PREFILL_ROWS)
+        for _, seq, pending in prefilling:
+            assert rows_of[seq] == min(room, pending)
+            room -= rows_of[seq]
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Check each event against the request it is for."""
+        for event in events:
+            assert event.id is not None
+            request = self.requests[event.id]
+            assert not request.ends, "an event after the end"
+            if isinstance(event, Text):
+                assert event.text
+                request.text += event.text
+                continue
+            request.ends.append(event)
+            if isinstance(event, Finished):
+                self.check_answer(request, event)
+
+    def check_answer(self, request: Request, end: Finished) -> None:
+        """Check a finished answer's text, counts and times."""
+        answer = expected_answer(request, self.backend.context_tokens)
+        assert end.usage.prompt_tokens == len(request.prompt) + 1
+        assert end.usage.cached_tokens < end.usage.prompt_tokens
+        assert end.timings.prefill_seconds > 0
+        assert end.timings.decode_seconds >= 0
+        if end.finish == "cancelled":
+            cut = request.prompt[: end.usage.completion_tokens].decode(errors="replace")
+            assert end.usage.completion_tokens < answer.tokens or answer.finish == "stop"
+            assert request.text == cut
+        else:
+            assert (request.text, end.usage.completion_tokens, end.finish) == (
+                answer.text,
+                answer.tokens,
+                answer.finish,
+            )
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        """Every request is over or on its way, and holds a sampler only while it is."""
+        open_ids = {job_id for job_id, request in self.requests.items() if not request.ends}
+        on_their_way = [s.job.id for s in self.batcher._waiting]
+        on_their_way += [s.job.id for _, s in self.batcher._running()]
+        assert sorted(on_their_way) == sorted(open_ids)
+        assert self.backend.open_samplers == len(open_ids)
+        assert self.batcher.is_idle == (not open_ids)
+
+    @invariant()
+    def the_slots_know_what_the_backend_holds(self) -> None:
+        """After every step, also an interrupted or failed one, both lists of tokens agree."""
+        held = [slot.tokens for slot in self.batcher._slots]
+        assert held == self.backend._tokens
+
+    def teardown(self) -> None:
+        """Left alone, the work comes to its end in as many passes as it has tokens, and no more."""
+        still_open = [request for request in self.requests.values() if not request.ends]
+        passes = sum(2 * len(request.prompt) + 2 for request in still_open)
+        for _ in range(passes):
+            if not self.batcher.is_idle:
+                self.pass_()
+        assert self.batcher.is_idle
+        assert self.batcher.plan() == []
+        assert self.batcher.passing == frozenset()
+        assert all(len(request.ends) == 1 for request in self.requests.values())
+
+
+def test_batcher() -> None:
+    """No order of events makes the batcher lose a request, spoil an answer or break a pass."""
+    run_state_machine_as_test(
+        BatcherMachine,
+        settings=settings(max_examples=120, stateful_step_count=30, deadline=None),
+    )

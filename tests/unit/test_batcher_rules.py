@@ -1,0 +1,154 @@
+"""The batcher's rules one by one, on passes small enough to count by hand.
+
+That they hold for any order of events is `properties/test_batcher.py`.
+"""
+
+from collections import Counter
+
+from modelrouter.engine.backend import EchoBackend
+from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
+from modelrouter.engine.protocol import Failed, Finished, Generate, Text
+from modelrouter.types import Piece, Sampling, Timings, Usage
+
+
+class Desk:
+    """A batcher over an EchoBackend, with a clock that is moved by hand."""
+
+    def __init__(self, slots: int = 3, batch_rows: int = 200) -> None:
+        """Begin at 0 seconds."""
+        self.seconds = 0.0
+        self.backend = EchoBackend(slots=slots, context_tokens=256, batch_rows=batch_rows)
+        self.batcher = Batcher(self.backend, clock=lambda: self.seconds)
+
+    def submit(self, job_id: int, text: str) -> list[Event]:
+        """Hand a request over, a second after the one before."""
+        self.seconds += 1
+        piece = Piece(text, special=False)
+        return self.batcher.submit(Generate(job_id, (piece,), None, (), Sampling()))
+
+    def planned(self) -> dict[int, int]:
+        """Plan a pass; return the number of rows for each sequence."""
+        return dict(Counter(row.seq for row in self.batcher.plan()))
+
+    def step(self) -> list[Event]:
+        """Plan a pass and run it."""
+        return self.batcher.commit(decoded=self.backend.decode(self.batcher.plan()))
+
+    def finish(self) -> list[Event]:
+        """Run passes until nothing is left to do."""
+        events: list[Event] = []
+        while not self.batcher.is_idle:
+            events += self.step()
+        return events
+
+
+def test_a_prompt_alone_takes_the_whole_pass() -> None:
+    """Nobody waits for a next token, so nothing is gained by small chunks."""
+    desk = Desk()
+    desk.submit(0, "x" * 150)
+    assert desk.planned() == {0: 151}
+
+
+def test_a_prompt_beside_an_answer_comes_in_chunks() -> None:
+    """The running answer has its row in every pass; the prompts share what is left of theirs."""
+    desk = Desk()
+    desk.submit(0, "abc")
+    desk.step()
+    desk.submit(1, "x" * 99)
+    desk.submit(2, "y" * 99)
+    assert desk.planned() == {0: 1, 1: SHARED_PREFILL_ROWS}
+    desk.step()
+    assert desk.planned() == {0: 1, 1: 100 - SHARED_PREFILL_ROWS, 2: 2 * SHARED_PREFILL_ROWS - 100}
+
+
+def test_the_oldest_prompt_goes_first() -> None:
+    """A newcomer in an earlier slot does not overtake a prompt that is half done."""
+    desk = Desk(slots=2, batch_rows=10)
+    desk.submit(0, "a")
+    desk.submit(1, "x" * 50)
+    desk.step()
+    desk.batcher.cancel(0)
+    desk.submit(2, "y" * 50)
+    assert desk.planned() == {1: 10}
+
+
+def test_of_equal_slots_the_one_left_longest_ago_is_taken() -> None:
+    """What was said last is likeliest to be asked about again."""
+    desk = Desk()
+    for job_id, text in enumerate(["bb", "ccc", "a"]):
+        desk.submit(job_id, text)
+    desk.finish()
+    desk.submit(3, "ddd")
+    assert set(desk.planned()) == {2}
+    desk.finish()
+    desk.submit(4, "eee")
+    assert set(desk.planned()) == {0}
+
+
+def test_a_follow_up_prefills_only_what_is_new() -> None:
+    """A prompt that begins like one before finds those tokens in the slot, its own end aside."""
+    desk = Desk()
+    desk.submit(0, "long beginning, ")
+    desk.finish()
+    desk.submit(1, "long beginning, new end")
+    assert sum(desk.planned().values()) == len("new end") + 1
+    assert isinstance(end := desk.finish()[-1], Finished)
+    assert end.usage == Usage(prompt_tokens=24, completion_tokens=23, cached_tokens=16)
+
+
+def test_the_same_prompt_again_is_one_row() -> None:
+    """Its last token is decoded anew: the answer is drawn from that token's logits."""
+    desk = Desk()
+    desk.submit(0, "again")
+    desk.finish()
+    desk.submit(1, "again")
+    assert desk.planned() == {0: 1}
+    texts = [event.text for event in desk.finish() if isinstance(event, Text)]
+    assert "".join(texts) == "again"
+
+
+def test_times_are_counted_from_the_request() -> None:
+    """Prefill lasts until the first token, waiting included; decode from there to the end."""
+    desk = Desk()
+    desk.submit(0, "ab")
+    desk.seconds += 5
+    desk.step()
+    desk.seconds += 2
+    assert isinstance(end := desk.finish()[-1], Finished)
+    assert end.timings == Timings(prefill_seconds=5, decode_seconds=2)
+
+
+def test_a_prompt_cancelled_in_the_queue_has_only_waited() -> None:
+    """It never decoded, and all its time was before the first token."""
+    desk = Desk()
+    desk.submit(0, "ab")
+    desk.seconds += 5
+    assert desk.batcher.cancel(0) == [Finished(0, "cancelled", Usage(3, 0, 0), Timings(5, 0))]
+
+
+def test_a_prompt_that_is_too_long_is_told_the_numbers() -> None:
+    """It is refused when it comes, with what would help."""
+    assert Desk().submit(0, "x" * 1999) == [
+        Failed(
+            0,
+            "prompt_too_long",
+            "the prompt has 2,000 tokens; the model's context holds 256, and the answer needs at "
+            "least one of them",
+            "shorten the prompt, raise `context` in models.toml, or name a model with a larger "
+            "context",
+        )
+    ]
+
+
+def test_a_prompt_that_leaves_room_for_one_token_is_answered() -> None:
+    """The limit is where the message says it is; the last token drawn needs no room."""
+    desk = Desk()
+    assert desk.submit(0, "x" * 255)[0].id == 0
+    assert desk.submit(1, "x" * 254) == []
+    assert isinstance(end := desk.finish()[-1], Finished)
+    assert (end.usage.completion_tokens, end.finish) == (2, "length")
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    """There is nothing that logits could be asked of."""
+    assert Desk().submit(0, "") == [Failed(0, "bad_request", "the prompt has no tokens", None)]

@@ -1,0 +1,186 @@
+"""What is not a whole, matching artifact is refused by name, never used."""
+
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelrouter.classifier import Classifier
+from modelrouter.classifier.artifact import SHIPPED, Artifact, write_artifact
+from modelrouter.classifier.features import WIDTH
+from modelrouter.errors import ConfigError
+
+HINT = "train it again, or leave the path out to use the classifier that is shipped"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a copy of the shipped artifact to be damaged."""
+    return Path(shutil.copytree(SHIPPED, tmp_path / "artifact"))
+
+
+def refusal(folder: Path) -> str:
+    """Return the message with which the artifact in `folder` is refused, the folder left out."""
+    with pytest.raises(ConfigError) as caught:
+        Classifier.load(folder)
+    assert caught.value.hint == HINT
+    return caught.value.message.replace(str(folder), "FOLDER")
+
+
+def edit_manifest(folder: Path, **changes: Any) -> None:
+    """Change top-level entries of the manifest."""
+    file = folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def plant(folder: Path, data: bytes) -> None:
+    """Replace the arrays, and make the manifest vouch for them."""
+    (folder / "weights.npz").write_bytes(data)
+    edit_manifest(folder, arrays_sha256=hashlib.sha256(data).hexdigest())
+
+
+def archive(**arrays: Any) -> bytes:
+    """Return the bytes of an .npz file; objects in it are pickled."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=True, **arrays)
+    return buffer.getvalue()
+
+
+def test_the_shipped_artifact_is_small(folder: Path) -> None:
+    """What is shipped stays within 4 MB."""
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 4_000_000
+
+
+def test_the_manifest_says_where_the_weights_come_from(folder: Path) -> None:
+    """Sources with their hashes, library versions and scores stand in the manifest."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["fields"] == ["code", "general"]
+    assert all(len(source["sha256"]) == 64 for source in manifest["sources"])
+    assert {"numpy", "scikit-learn", "scipy"} == manifest["libraries"].keys()
+    assert 0.5 < manifest["held_out"]["accuracy"] <= 1
+
+
+def test_a_flipped_byte_is_refused(folder: Path) -> None:
+    """Arrays that differ by one bit are not the arrays that were trained."""
+    file = folder / "weights.npz"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    found = hashlib.sha256(data).hexdigest()[:12]
+    expected = json.loads((folder / "manifest.json").read_text())["arrays_sha256"][:12]
+    assert refusal(folder) == (
+        f"classifier FOLDER/weights.npz: its SHA-256 is {found}..., the manifest says {expected}..."
+    )
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "weights.npz"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    """Each of the two files is needed."""
+    (folder / name).unlink()
+    assert refusal(folder) == f"classifier FOLDER/{name}: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format 2, this version reads 1"),
+        ({"features": None}, "features: expected an object, got NoneType"),
+        ({"fields": ["code"]}, "fields: expected two or more different names, got ['code']"),
+        (
+            {"fields": ["code", "code"]},
+            "fields: expected two or more different names, got ['code', 'code']",
+        ),
+        ({"arrays_sha256": 7}, "arrays_sha256: expected a text, got 7"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_refused(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    """The message says what the manifest holds and what was expected."""
+    edit_manifest(folder, **changes)
+    assert refusal(folder) == f"classifier FOLDER/manifest.json: {message}"
+
+
+def test_weights_for_other_features_are_refused(folder: Path) -> None:
+    """Weights trained on other feature settings would mean nothing here."""
+    features = json.loads((folder / "manifest.json").read_text())["features"]
+    edit_manifest(folder, features=features | {"head_characters": 500})
+    assert refusal(folder) == (
+        "classifier FOLDER/manifest.json: features.head_characters: 500, this version computes 3000"
+    )
+
+
+def test_a_manifest_that_is_not_json_is_refused(folder: Path) -> None:
+    """A broken manifest is a clear error, not a traceback."""
+    (folder / "manifest.json").write_text("{")
+    assert refusal(folder).startswith("classifier FOLDER/manifest.json: not JSON: ")
+
+
+def test_more_fields_than_weights_are_refused(folder: Path) -> None:
+    """The shape of the arrays must be what the manifest's fields need."""
+    edit_manifest(folder, fields=["code", "general", "law"])
+    assert refusal(folder) == (
+        f"classifier FOLDER/weights.npz: weights has shape 2 x {WIDTH:,}, "
+        f"the manifest's fields need 3 x {WIDTH:,}"
+    )
+
+
+def test_a_planted_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path) -> None:
+    """An object array is refused even where the manifest vouches for its bytes."""
+    plant(folder, archive(weights=np.array([Bomb(tmp_path / "exploded")]), bias=np.zeros(2)))
+    assert refusal(folder) == (
+        "classifier FOLDER/weights.npz: not the arrays of a classifier: "
+        "Object arrays cannot be loaded when allow_pickle=False"
+    )
+    assert not (tmp_path / "exploded").exists()
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        """Aim at `file`."""
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make unpickling call Path.touch."""
+        return (Path.touch, (self.file,))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not a zip", archive(weights=np.zeros((2, WIDTH))), archive(bias=np.zeros(2))[:-30]],
+    ids=["empty", "text", "no bias", "cut off"],
+)
+def test_a_file_that_holds_no_weights_is_refused(folder: Path, data: bytes) -> None:
+    """Whatever the bytes are, the error names the file and what it is not."""
+    plant(folder, data)
+    assert refusal(folder).startswith(
+        "classifier FOLDER/weights.npz: not the arrays of a classifier: "
+    )
+
+
+def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
+    """A NaN would make every score NaN; it is caught at the door."""
+    plant(folder, archive(weights=np.full((2, WIDTH), np.nan), bias=np.zeros(2)))
+    assert refusal(folder) == (
+        "classifier FOLDER/weights.npz: it holds weights that are not finite numbers"
+    )
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    """Writing and loading gives the same fields, whatever their names and number."""
+    fields = ("code", "law", "medicine")
+    shape = (len(fields), WIDTH)
+    artifact = Artifact(fields, np.ones(shape, np.float32), np.zeros(3, np.float32))
+    write_artifact(tmp_path / "new", artifact, {})
+    assert Classifier.load(tmp_path / "new").fields == fields
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [
+        "manifest.json",
+        "weights.npz",
+    ]

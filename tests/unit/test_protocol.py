@@ -1,0 +1,146 @@
+"""Messages cross the socket whole, and nothing else passes for one.
+
+Every kind there is must be in `MESSAGES`: a new one without an example fails here.
+"""
+
+import json
+import re
+import struct
+
+import pytest
+
+from modelrouter.engine.protocol import (
+    HEADER,
+    KINDS,
+    MAX_FRAME_BYTES,
+    AnyMessage,
+    Cancel,
+    Failed,
+    Finished,
+    Generate,
+    Load,
+    Loading,
+    ProtocolError,
+    Ready,
+    Text,
+    body_length,
+    frame,
+    parse,
+)
+from modelrouter.types import Piece, Sampling, Timings, Usage
+
+MESSAGES: list[AnyMessage] = [
+    Load("/models/große Datei.gguf", True, 4096, 2, 512, "q8_0", 4),
+    Generate(
+        0,
+        (Piece("<|im_start|>", special=True), Piece("é\n\0", special=False)),
+        None,
+        (),
+        Sampling(),
+    ),
+    Generate(7, (), 12, ("\n\n", "</s>"), Sampling(temperature=0, top_k=1, seed=42)),
+    Cancel(3),
+    Loading(0.25),
+    Ready(4096, 2),
+    Text(1, 'naïve 🦙 "quoted" \\ \u2028'),
+    Finished(1, "length", Usage(10, 20, 3), Timings(0.5, 1.25)),
+    Failed(None, "load_failed", "it is no GGUF file", None),
+    Failed(4, "prompt_too_long", "9,120 tokens", "shorten it"),
+]
+
+GENERATE = {
+    "id": 1,
+    "pieces": [{"text": "hello", "special": False}],
+    "max_tokens": 5,
+    "stop": ["\n"],
+    "sampling": json.loads(frame(Generate(1, (), 5, (), Sampling()))[HEADER.size :])[1]["sampling"],
+}
+
+
+def body(kind: str, content: object) -> bytes:
+    """Return a frame's body as a careless or hostile sender would write it."""
+    return json.dumps([kind, content]).encode()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_comes_out_as_it_went_in(message: AnyMessage) -> None:
+    """What is framed is parsed to an equal message, and the header says where it ends."""
+    framed = frame(message)
+    assert body_length(framed[: HEADER.size]) == len(framed) - HEADER.size
+    assert parse(framed[HEADER.size :]) == message
+
+
+def test_every_kind_has_an_example() -> None:
+    """A message that nobody tried to send is a message that nobody knows to arrive."""
+    assert {type(message).__name__ for message in MESSAGES} == set(KINDS)
+
+
+def test_the_form_on_the_wire() -> None:
+    """Four bytes of length, then compact JSON in UTF-8: the form that the module describes."""
+    assert frame(Text(1, "é")) == b'\0\0\0\x1d["Text",{"id":1,"text":"\xc3\xa9"}]'
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"not JSON",
+        b"null",
+        b"[]",
+        b'["Cancel"]',
+        b'["Cancel",{"id":1},2]',
+        b'{"Cancel":1,"id":2}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        body("Explode", {"id": 1}),
+        b'[["Cancel"],{"id":1}]',
+        body("Cancel", {}),
+        body("Cancel", {"id": 1, "why": "bored"}),
+        body("Cancel", [1]),
+        body("Cancel", {"id": "1"}),
+        body("Cancel", {"id": 1.0}),
+        body("Cancel", {"id": True}),
+        body("Cancel", {"id": None}),
+        body("Loading", {"fraction": "half"}),
+        body("Finished", {"id": 1, "finish": "bored", "usage": {}, "timings": {}}),
+        body("Generate", GENERATE | {"stop": "\n"}),
+        body("Generate", GENERATE | {"stop": None}),
+        body("Generate", GENERATE | {"stop": [1]}),
+        body("Generate", GENERATE | {"pieces": {"text": "hello", "special": False}}),
+        body("Generate", GENERATE | {"pieces": ["hello"]}),
+        body("Generate", GENERATE | {"max_tokens": "5"}),
+        body("Generate", GENERATE | {"sampling": GENERATE["sampling"] | {"temperature": 99}}),
+    ],
+    ids=lambda garbage: garbage[:60].decode(errors="replace"),
+)
+def test_garbage_is_no_message(garbage: bytes) -> None:
+    """Whatever is not exactly one message is a ProtocolError that quotes its beginning."""
+    with pytest.raises(ProtocolError, match=re.escape(f"not a message: {garbage[:80]!r} (")):
+        parse(garbage)
+
+
+def test_the_sound_message_of_the_garbage_cases() -> None:
+    """The message that the cases above spoil is itself a sound one."""
+    sound = Generate(1, (Piece("hello", special=False),), 5, ("\n",), Sampling())
+    assert parse(body("Generate", GENERATE)) == sound
+
+
+def test_a_whole_number_may_stand_for_seconds() -> None:
+    """JSON writes 1.0 as 1 on the other side's whim; a float field takes both."""
+    message = parse(body("Loading", {"fraction": 1}))
+    assert message == Loading(1)
+
+
+def test_an_absurd_length_is_refused_before_it_is_read() -> None:
+    """Four bytes of garbage must not make a side wait for gigabytes."""
+    assert body_length(struct.pack(">I", MAX_FRAME_BYTES)) == MAX_FRAME_BYTES
+    with pytest.raises(ProtocolError) as caught:
+        body_length(struct.pack(">I", MAX_FRAME_BYTES + 1))
+    assert caught.value.message == "a frame of 268,435,457 bytes was announced, 268,435,456 may be"
+
+
+def test_a_message_over_the_limit_is_refused_by_its_sender() -> None:
+    """A prompt that the other side would call garbage is not sent to it."""
+    with pytest.raises(ProtocolError) as caught:
+        frame(Text(1, "x" * MAX_FRAME_BYTES))
+    assert caught.value.message == "a message of 268,435,483 bytes is over 268,435,456"
