@@ -1,0 +1,148 @@
+"""The program as people run it: real processes, real sockets, the starter model and tiny ones."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psutil
+import pytest
+
+Run: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
+Serve: TypeAlias = Callable[..., "Server"]
+
+PROGRAM = [sys.executable, "-m", "modelrouter"]
+
+ROLES = """
+[roles]
+code = ["{name}"]
+general = ["{name}"]
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `modelrouter ...` to its end, in an empty folder; stdin is empty unless given."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+
+    def run_program(
+        *arguments: str | Path, stdin: bytes = b"", **settings: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            input=stdin,
+            capture_output=True,
+            cwd=folder,
+            check=False,
+            timeout=50,
+            **settings,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    return run_program
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path, tiny_gguf: Path) -> Path:
+    """A models.toml whose one model is the tiny one, with one slot."""
+    return write_config(tmp_path / "tiny", tiny_gguf, "context = 512")
+
+
+def write_config(folder: Path, model: Path, *settings: str, name: str = "tiny") -> Path:
+    """Write a models.toml with one model for both roles."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "models.toml"
+    lines = ["version = 1", f"[models.{name}]", f"path = {json.dumps(str(model))}", *settings]
+    path.write_text("\n".join(lines) + ROLES.format(name=name))
+    return path
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `modelrouter serve`."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+
+    def workers(self) -> list[psutil.Process]:
+        """Return its worker processes."""
+        return psutil.Process(self.process.pid).children()
+
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+        """Post JSON (or raw bytes) and return the status and the JSON that came back."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"content-type": "application/json", **headers}
+        request = urllib.request.Request(self.url + path, data, headers)
+        return self._fetch(request)
+
+    def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        """Get a path and return the status and the JSON that came back."""
+        return self._fetch(urllib.request.Request(self.url + path, headers=headers))
+
+    def _fetch(self, request: urllib.request.Request) -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(request, timeout=50) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def begin(self, body: Any) -> socket.socket:
+        """Post a chat and return the socket, with the answer still to come."""
+        host, port = self.url.removeprefix("http://").split(":")
+        connection = socket.create_connection((host, int(port)), timeout=50)
+        data = json.dumps(body).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + data)
+        return connection
+
+    def state(self, model: str) -> dict[str, Any]:
+        """Return what the scheduler says of the model now."""
+        _, route = self.post("/v1/route", {"model": model, "messages": USER_HI})
+        candidate: dict[str, Any] = route["candidates"][0]
+        return candidate
+
+
+USER_HI = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start `modelrouter serve` on a free port; it is ended, and must leave no worker behind."""
+    servers: list[Server] = []
+
+    def start(config: Path, *arguments: str, **env: str) -> Server:
+        process = subprocess.Popen(
+            [*PROGRAM, "serve", "--port", "0", "--config", config, *arguments],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | env,
+        )
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("modelrouter listens on "), line + process.stderr.read()
+        servers.append(Server(line.split()[-1], process))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        workers = server.workers() if server.process.poll() is None else []
+        server.process.terminate()
+        server.process.communicate(timeout=20)
+        _, alive = psutil.wait_procs(workers, timeout=10)
+        assert not alive

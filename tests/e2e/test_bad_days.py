@@ -1,0 +1,103 @@
+"""Workers that are killed while they load, prefill and decode: a clear error, and life goes on."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Serve, Server, write_config
+
+LONG = "one two three " * 2500
+
+
+@pytest.fixture
+def server(serve: Serve, tmp_path: Path, starter_gguf: Path) -> Server:
+    """A server with the starter model, mapped: loaded when first asked for."""
+    return serve(write_config(tmp_path / "one", starter_gguf, "context = 8192", name="smollm2"))
+
+
+class Asking(threading.Thread):
+    """A request on its way in a thread of its own."""
+
+    def __init__(self, server: Server, content: str, max_tokens: int) -> None:
+        """Send the request at once."""
+        super().__init__()
+        self.status, self.answer = 0, {}
+        self._server = server
+        self._body = {"messages": [{"role": "user", "content": content}], "max_tokens": max_tokens}
+        self.start()
+
+    def run(self) -> None:
+        """Wait for the answer."""
+        self.status, self.answer = self._server.post("/v1/chat/completions", self._body)
+
+    def ended(self) -> tuple[int, Any]:
+        """Return the status and the answer."""
+        self.join()
+        return self.status, self.answer
+
+
+def wait_until_leased(server: Server) -> None:
+    """Wait until the model's one slot is taken: it prefills now."""
+    while True:
+        state = server.state("smollm2")
+        if state["state"] == "ready" and not state["free_slots"]:
+            return
+
+
+def assert_killed(status: int, answer: Any, when: str) -> None:
+    """The error says which model, which signal, when, and what it probably was."""
+    assert status == 502
+    assert answer["modelrouter"]["message"].startswith(
+        f"smollm2: the worker was ended by signal 9 (SIGKILL) {when}"
+    )
+    assert "probably out of memory" in answer["error"]["message"]
+
+
+def assert_answers(server: Server) -> None:
+    """The next request is answered, by a new worker."""
+    status, answer = Asking(server, "Hi", 4).ended()
+    assert (status, answer["usage"]["completion_tokens"]) == (200, 4)
+
+
+def test_killed_while_it_loads(server: Server) -> None:
+    """A worker killed in its load fails those who wait for it, and the next request loads anew."""
+    asking = Asking(server, "Hi", 4)
+    while not (workers := server.workers()):
+        pass
+    workers[0].kill()
+    assert_killed(*asking.ended(), "while it loaded the model")
+    assert_answers(server)
+
+
+def test_killed_in_prefill(server: Server) -> None:
+    """A worker killed while it reads a long prompt fails that request alone."""
+    asking = Asking(server, LONG, 4)
+    wait_until_leased(server)
+    server.workers()[0].kill()
+    assert_killed(*asking.ended(), "while it worked")
+    assert_answers(server)
+
+
+def test_killed_while_it_decodes(server: Server) -> None:
+    """A stream cut off by the worker's death ends with an error event, not in silence."""
+    question = {"role": "user", "content": "Count to one thousand, in words"}
+    body = {"messages": [question], "max_tokens": 2000, "stream": True, "temperature": 0}
+    with server.begin(body) as connection, connection.makefile("rb") as lines:
+        while b'"delta":{"content":"' not in lines.readline():
+            pass
+        server.workers()[0].kill()
+        last = [line for line in lines if line.startswith(b"data: ")][-1]
+    error = json.loads(last.removeprefix(b"data: "))
+    assert error["modelrouter"]["code"] == "worker_died"
+    assert_answers(server)
+
+
+def test_the_budget_of_one_model_is_given_back(server: Server) -> None:
+    """After a death the model's state is told as it is: unloaded."""
+    assert_answers(server)
+    server.workers()[0].kill()
+    while server.state("smollm2")["state"] != "unloaded":
+        pass
+    assert not server.workers()

@@ -1,0 +1,39 @@
+"""What starting up loads: a person who types `--help` does not wait for numpy."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("numpy", "sklearn", "scipy", "fastapi", "starlette", "uvicorn", "llama_cpp", "diskcache")
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after the statement."""
+    program = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["modelrouter", "modelrouter.cli", "modelrouter.client"])
+def test_the_command_line_loads_nothing_heavy(module: str) -> None:
+    """Importing the CLI loads none of the libraries that only some commands need."""
+    assert modules_after(f"import {module}").isdisjoint(HEAVY)
+
+
+def test_answering_loads_no_training_library_and_no_web_framework() -> None:
+    """`ask` in its own process needs no scikit-learn, no FastAPI; llama.cpp is the worker's."""
+    loaded = modules_after("import modelrouter.app")
+    assert loaded.isdisjoint({"sklearn", "scipy", "fastapi", "uvicorn", "llama_cpp"})
+    assert "numpy" in loaded
+
+
+def test_python_m_and_the_script_are_the_same_program() -> None:
+    """`python -m modelrouter --help` lists the commands."""
+    done = subprocess.run(
+        [sys.executable, "-m", "modelrouter", "--help"], capture_output=True, check=True, text=True
+    )
+    for command in ("ask", "route", "serve", "check", "models"):
+        assert f" {command} " in done.stdout
