@@ -7,12 +7,14 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelrouter.classifier.features import SETTINGS, WIDTH, Floats
 from modelrouter.errors import ConfigError
@@ -22,7 +24,19 @@ MANIFEST_NAME: Final = "manifest.json"
 ARRAYS_NAME: Final = "weights.npz"
 SHIPPED: Final = Path(__file__).parent / "artifact"
 
-_HINT = "train it again, or leave the path out to use the classifier that is shipped"
+_NOT_ARRAYS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises for an .npz that is cut, garbled, of another make, or holds objects."""
+
+_HINT = "train it again; installing modelrouter again brings the shipped one back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,13 @@ class Artifact:
     fields: tuple[str, ...]
     weights: Floats
     bias: Floats
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the scores of each row of logits (the last axis is the fields); a row sums to 1."""
+    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
+    scores: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return scores
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -88,7 +109,7 @@ def _read_manifest(file: Path) -> tuple[tuple[str, ...], str]:
     """Return the fields and the arrays' expected SHA-256, once all else in the manifest fits."""
     try:
         manifest: Any = json.loads(_read_bytes(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refusal(file, f"not JSON: {error}") from error
     if not isinstance(manifest, dict):
         raise _refusal(file, f"expected an object, got {type(manifest).__name__}")
@@ -107,9 +128,14 @@ def _check_settings(file: Path, settings: object) -> None:
     for key in sorted(SETTINGS.keys() | settings.keys()):
         found, expected = settings.get(key), SETTINGS.get(key)
         if found != expected:
-            raise _refusal(
-                file, f"features.{key}: {found!r:.60}, this version computes {expected!r:.60}"
-            )
+            raise _refusal(file, f"features.{key}: {_difference(found, expected)}")
+
+
+def _difference(found: object, expected: object) -> str:
+    if isinstance(found, list) and isinstance(expected, list):
+        odd = sorted(set(map(str, found)) ^ set(map(str, expected)))
+        return f"differs from this version's in {', '.join(odd) or 'its order'}"
+    return f"{found!r:.60}, this version computes {expected!r:.60}"
 
 
 def _checked_fields(file: Path, fields: object) -> tuple[str, ...]:
@@ -124,7 +150,7 @@ def _read_arrays(file: Path, data: bytes) -> dict[str, Floats]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name].astype(np.float32) for name in ("weights", "bias")}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _NOT_ARRAYS as error:
         raise _refusal(file, f"not the arrays of a classifier: {error}") from error
 
 

@@ -87,7 +87,7 @@ def _rows(file: Path, data: bytes, problems: list[Problem]) -> Iterator[Row]:
     for number, line in enumerate(data.splitlines(), start=1):
         try:
             yield _row(file.name, line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.append(Problem(str(file), number, "", str(error)))
 
 

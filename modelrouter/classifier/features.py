@@ -163,7 +163,7 @@ def read_part(text: str) -> str:
 
 
 def _lower(text: str) -> str:
-    """Return `text` in lower case with every character in its place."""
+    """Return `text` in lower case, no longer than it was: the powers have a bound."""
     return text.replace("İ", "I").lower()  # U+0130 alone would become two characters
 
 

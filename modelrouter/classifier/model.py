@@ -8,7 +8,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from modelrouter.classifier.artifact import SHIPPED, Artifact, read_artifact
+from modelrouter.classifier.artifact import SHIPPED, Artifact, read_artifact, softmax
 from modelrouter.classifier.features import BUCKETS, Features, Floats, extract
 from modelrouter.classifier.structure import STRUCTURE
 from modelrouter.types import Feature, Prediction, Request
@@ -43,7 +43,7 @@ class Classifier:
         if request.task != "chat" and CODE in self.fields:
             return self._by_kind(request.task)
         features = extract(_last_user_text(request))
-        scores = _softmax(self._weights[:, features.indices] @ features.values + self._bias)
+        scores = softmax(self._weights[:, features.indices] @ features.values + self._bias)
         best = int(np.argmax(scores))
         return Prediction(
             field=self.fields[best],
@@ -65,12 +65,6 @@ def _last_user_text(request: Request) -> str:
     """Return the last user message, or the last message of a chat in which no user spoke."""
     spoken = [m.content for m in request.messages if m.speaker == "user"]
     return spoken[-1] if spoken else request.messages[-1].content
-
-
-def _softmax(logits: Floats) -> Floats:
-    powers = np.exp((logits - logits.max()).astype(np.float64))
-    scores: Floats = powers / powers.sum()
-    return scores
 
 
 def _explain(features: Features, weights: Floats, odds_factor: float) -> tuple[Feature, ...]:

@@ -17,13 +17,16 @@ QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A prompt made ready for measuring; `lines` are those that are not blank."""
+    """A prompt made ready for measuring.
+
+    `lines` are those that are not blank; `small` and `letters` say which `codes` are ASCII's.
+    """
 
     text: str
     lines: tuple[str, ...]
-    lower: NDArray[np.bool_]
-    upper: NDArray[np.bool_]
     codes: NDArray[np.uint32]
+    small: NDArray[np.bool_]
+    letters: NDArray[np.bool_]
 
 
 def measure(text: str) -> NDArray[np.float32]:
@@ -32,9 +35,9 @@ def measure(text: str) -> NDArray[np.float32]:
     page = Page(
         text=text,
         lines=tuple(line for line in text.split("\n") if line.strip()),
-        lower=_between(codes, "a", "z"),
-        upper=_between(codes, "A", "Z"),
         codes=codes,
+        small=_between(codes, "a", "z"),
+        letters=_between(codes | np.uint32(0x20), "a", "z"),  # the bit that tells A from a
     )
     return np.fromiter((m(page) for m in STRUCTURE.values()), np.float32, len(STRUCTURE))
 
@@ -70,22 +73,22 @@ def _saturated(count: int) -> float:
 
 def _camel_case(page: Page) -> float:
     """Capitals right after a small letter."""
-    return _saturated(int(np.count_nonzero(page.lower[:-1] & page.upper[1:])))
+    return _saturated(int(np.count_nonzero(page.small[:-1] & page.letters[1:] & ~page.small[1:])))
 
 
 def _joined_by(mark: str) -> Callable[[Page], float]:
-    """How often `mark` stands between two small letters, as in snake_case and list.append."""
+    """How often `mark` stands between two letters, as in snake_case and list.append."""
 
     def measure_joins(page: Page) -> float:
         marks = page.codes[1:-1] == ord(mark)
-        return _saturated(int(np.count_nonzero(page.lower[:-2] & marks & page.lower[2:])))
+        return _saturated(int(np.count_nonzero(page.letters[:-2] & marks & page.letters[2:])))
 
     return measure_joins
 
 
 def _calls(page: Page) -> float:
-    """Opening brackets right after a small letter, as in print(x)."""
-    return _saturated(int(np.count_nonzero(page.lower[:-1] & (page.codes[1:] == ord("(")))))
+    """Opening brackets right after a letter, as in print(x)."""
+    return _saturated(int(np.count_nonzero(page.letters[:-1] & (page.codes[1:] == ord("(")))))
 
 
 def _starts(*marks: str) -> Callable[[str], bool]:
@@ -105,7 +108,7 @@ STRUCTURE: Final[Mapping[str, Callable[[Page], float]]] = {
         "Traceback (most", "\n    at ", '  File "', "Exception in thread", "panic:"
     ),
     "indented lines": _lines(lambda line: line.startswith(("  ", "\t"))),
-    "lines ending in ; { }": _lines(_ends(";", "{", "}", "};", ");")),
+    "lines ending in ; { }": _lines(_ends(";", "{", "}")),
     "lines ending in a colon": _lines(_ends(":")),
     "comment lines": _lines(_starts("//", "#", "--", "/*", "* ", ";;")),
     "list items": _lines(_starts("- ", "• ", "* ", "1.", "2.", "3.")),
@@ -118,13 +121,12 @@ STRUCTURE: Final[Mapping[str, Callable[[Page], float]]] = {
     "assignments": _many(" = ", ":=", "+=", "-="),
     "code arrows and comparisons": _many("->", "=>", "::", "==", "!=", "&&", "||"),
     "tags": _many("</", "/>", "<!"),
-    "flags": _many(" -", " --"),
-    "pipes and paths": _many(" | ", "./", "~/", " /", "../"),
+    "flags": _many(" -"),
+    "pipes and paths": _many(" | ", "./", "~/", " /"),
     "camelCase": _camel_case,
     "snake_case": _joined_by("_"),
     "dotted names": _joined_by("."),
     "calls": _calls,
-    "capitals": lambda page: float(np.count_nonzero(page.upper)) / max(1, len(page.codes)),
     "question": lambda page: float(page.text.rstrip().endswith(QUESTION_MARKS)),
     "many lines": lambda page: min(1.0, math.log(max(1, len(page.lines))) / 5),
 }

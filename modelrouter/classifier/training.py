@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from modelrouter.classifier.artifact import Artifact, write_artifact
+from modelrouter.classifier.artifact import Artifact, softmax, write_artifact
 from modelrouter.classifier.dataset import PARTS, Row, Source, read_sources
 from modelrouter.classifier.features import WIDTH, Features, Flags, extract
 from modelrouter.classifier.scoring import Report, Table, score
@@ -50,7 +50,7 @@ def train(files: Sequence[Path], out_dir: Path) -> Report:
         labels = np.array([fields.index(row.label) for row in rows])
         artifact, temperature = _fit_calibrated(matrix, rows, labels, fields)
     held_out = [at for at, row in enumerate(rows) if row.part == "held_out"]
-    scores = _scores(_logits(artifact, matrix[held_out]))
+    scores = softmax(_logits(artifact, matrix[held_out]))
     report = score([rows[at] for at in held_out], scores, labels[held_out])
     write_artifact(out_dir, artifact, _facts(sources, temperature, report))
     return report
@@ -143,17 +143,11 @@ def _logits(artifact: Artifact, matrix: Matrix) -> Table:
     return np.asarray(matrix @ artifact.weights.T + artifact.bias, dtype=np.float64)
 
 
-def _scores(logits: Table) -> Table:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scores: Table = powers / powers.sum(axis=1, keepdims=True)
-    return scores
-
-
 def _temperature(logits: Table, labels: Labels, weights: Table) -> float:
     """Return the number to divide logits by so that the labels are likeliest (Guo et al. 2017)."""
 
     def loss(log_temperature: float) -> float:
-        scores = _scores(logits / np.exp(log_temperature))
+        scores = softmax(logits / np.exp(log_temperature))
         likelihood = np.log(np.maximum(scores[np.arange(len(labels)), labels], 1e-12))
         return float(-(weights * likelihood).sum())
 

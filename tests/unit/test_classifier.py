@@ -36,7 +36,7 @@ GENERAL_PROMPTS = [
     "Are ball pythons good pets for a family?",
     "Write a poem about the first snow.",
     "What should I cook with leftover rice?",
-    "hello",
+    "good afternoon, nice to meet you",
     "Who won the football world cup in 1998?",
     "Suggest three birthday presents for a ten year old.",
     "Translate 'good morning, how did you sleep' into Italian.",

@@ -15,7 +15,7 @@ from modelrouter.classifier.artifact import SHIPPED, Artifact, write_artifact
 from modelrouter.classifier.features import WIDTH
 from modelrouter.errors import ConfigError
 
-HINT = "train it again, or leave the path out to use the classifier that is shipped"
+HINT = "train it again; installing modelrouter again brings the shipped one back"
 
 
 @pytest.fixture
@@ -49,6 +49,21 @@ def archive(**arrays: Any) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=True, **arrays)
     return buffer.getvalue()
+
+
+def single_array() -> bytes:
+    """Return the bytes of an .npy file: one array without a name."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(2))
+    return buffer.getvalue()
+
+
+def garbled_archive() -> bytes:
+    """Return a compressed .npz file with a hole in its data."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, weights=np.arange(1_000), bias=np.arange(2))
+    data = buffer.getvalue()
+    return data[:200] + bytes(100) + data[300:]
 
 
 def test_the_shipped_artifact_is_small(folder: Path) -> None:
@@ -115,6 +130,17 @@ def test_weights_for_other_features_are_refused(folder: Path) -> None:
     )
 
 
+def test_weights_for_other_structure_name_what_differs(folder: Path) -> None:
+    """Of two long lists the message names only the entries that differ."""
+    features = json.loads((folder / "manifest.json").read_text())["features"]
+    structure = [*features["structure"][1:], "rhymes"]
+    edit_manifest(folder, features=features | {"structure": structure})
+    assert refusal(folder) == (
+        "classifier FOLDER/manifest.json: features.structure: "
+        "differs from this version's in fenced code, rhymes"
+    )
+
+
 def test_a_manifest_that_is_not_json_is_refused(folder: Path) -> None:
     """A broken manifest is a clear error, not a traceback."""
     (folder / "manifest.json").write_text("{")
@@ -154,8 +180,15 @@ class Bomb:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"not a zip", archive(weights=np.zeros((2, WIDTH))), archive(bias=np.zeros(2))[:-30]],
-    ids=["empty", "text", "no bias", "cut off"],
+    [
+        b"",
+        b"not a zip",
+        single_array(),
+        archive(weights=np.zeros((2, WIDTH))),
+        archive(bias=np.zeros(2))[:-30],
+        garbled_archive(),
+    ],
+    ids=["empty", "text", "a single array", "no bias", "cut off", "garbled"],
 )
 def test_a_file_that_holds_no_weights_is_refused(folder: Path, data: bytes) -> None:
     """Whatever the bytes are, the error names the file and what it is not."""

@@ -117,7 +117,6 @@ def test_the_edge_is_the_first_and_the_last_line() -> None:
         ("get_name", "snake_case"),
         ("list.append", "dotted names"),
         ("print(x", "calls"),
-        ("NASA", "capitals"),
         ("why?", "question"),
         ("a\nb", "many lines"),
     ],
