@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check format classifier clean \
-        bench bench-decode bench-start bench-first-token
+        bench bench-decode bench-start bench-first-token bench-contention
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-start bench-decode bench-first-token  ## every measurement
+bench: bench-start bench-decode bench-first-token bench-contention  ## every measurement
 
 bench-start: $(VENV)/.dev  ## how long --help and the imports take
 	$(BIN)/python benchmarks/start.py
@@ -43,6 +43,9 @@ bench-decode: $(VENV)/.dev  ## batched decoding beside a bare llama_decode loop
 
 bench-first-token: $(VENV)/.dev  ## ask's first token beside llama_cpp.Llama's
 	$(BIN)/python benchmarks/first_token.py
+
+bench-contention: $(VENV)/.dev  ## decoding beside a busy program, with libgomp's spinning and ours
+	$(BIN)/python benchmarks/contention.py
 
 clean:  ## remove what was built; the next build of llama-cpp-python comes from pip's cache
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
