@@ -111,6 +111,8 @@ class Request:
             raise RequestError(f"max_tokens must be at least 1, got {self.max_tokens}")
         if self.seconds is not None and not self.seconds > 0:
             raise RequestError(f"the time limit must be more than 0 seconds, got {self.seconds}")
+        for text in self.stop:
+            refuse_unspeakable(text)
         if any(not text for text in self.stop):
             raise RequestError("a stop string is empty; it would stop every answer at once")
         Sampling(**self.sampling)

@@ -89,3 +89,9 @@ def make_spec(tmp_path: Path) -> MakeSpec:
 def tiny_spec(make_spec: MakeSpec, tiny_gguf: Path) -> ModelSpec:
     """The tiny model, resident, with two slots of 512 tokens and one thread."""
     return make_spec(tiny_gguf, residency="resident", context=512, slots=2, threads=1)
+
+
+@pytest.fixture
+def long_spec(make_spec: MakeSpec, tiny_gguf: Path) -> ModelSpec:
+    """The tiny model with all its context and small passes: prompts and answers take a while."""
+    return make_spec(tiny_gguf, context=4096, slots=2, batch=32, threads=1)

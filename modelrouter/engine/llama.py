@@ -45,8 +45,9 @@ def _log_warnings(level: int, text: bytes, _data: object) -> None:
 class LlamaBackend:
     """A GGUF model in llama.cpp, on the CPU, with a KV stream of its own for every sequence.
 
-    The streams (`kv_unified=False`) make an answer the same bits alone or in company, which a
-    result cache needs; one shared stream was measured to move logits by up to 0.5.
+    With one shared stream, company was measured to move logits by up to 0.5; with a stream each
+    (`kv_unified=False`) an answer is the same alone or in company, to the last bit for some weights
+    and to a rounding error for others (ADR 13).
     """
 
     def __init__(self, load: Load, progress: Callable[[float], None]) -> None:

@@ -6,6 +6,7 @@ never looks inside a model and never decides whether one should run.
 
 import asyncio
 import contextlib
+import copy
 import itertools
 import os
 import signal
@@ -182,7 +183,7 @@ class Engine:
     ) -> Stream:
         """Hand a request over; WorkerDied where there is no worker any more."""
         if self.died.done():
-            raise self.died.result()
+            raise copy.copy(self.died.result())  # each caller's own: it will carry a trace
         job = Generate(next(self._ids), tuple(pieces), max_tokens, tuple(stop), sampling)
         self._send(job)
         stream = self._streams[job.id] = Stream(job.id, self._forget)
@@ -332,8 +333,8 @@ def _load_message(spec: ModelSpec) -> Load:
 def _describe_end(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
-    name = signal.Signals(-code).name
-    return f"was ended by signal {-code} ({name})"
+    names = {known.value: known.name for known in signal.Signals}
+    return f"was ended by signal {-code} ({names.get(-code, 'real-time')})"
 
 
 def _advice(code: int) -> str | None:

@@ -38,8 +38,9 @@ class GgufFacts:
     `kind` is `general.type`: "model" for text generators and embedding models; others, such as
     "mmproj" and "adapter", have no layers of their own. `heads` and `kv_heads` are the most of any
     layer. `control_tokens` are the texts that a user's text must not be able to become: of type
-    control, or known to llama.cpp as such. User-defined ones it matches in any text; often they are
-    runs of spaces. `fingerprint` changes whenever a file does (`header.py` says what it covers).
+    control or unknown, or known to llama.cpp as such. User-defined ones it matches in any text;
+    often they are runs of spaces. `fingerprint` changes whenever a file does (`header.py` says what
+    it covers).
     """
 
     path: Path

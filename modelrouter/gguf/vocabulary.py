@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from modelrouter.gguf.metadata import Metadata
 from modelrouter.gguf.reader import bad_file
 
-NORMAL, CONTROL = 1, 3  # llama.cpp's token types
+NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # llama.cpp's token types
 NO_TOKEN = 2**32 - 1  # how a 32-bit key says "none"
 PREFIX = "tokenizer.ggml."
 
@@ -193,7 +193,7 @@ def _control_tokens(metadata: Metadata, texts: Sequence[bytes]) -> tuple[str, ..
     return tuple(
         _decoded(metadata, text, token_id)
         for token_id, (text, token_type) in enumerate(zip(texts, types, strict=False))
-        if text and (token_type == CONTROL or text in _CONTROL_TEXTS)
+        if text and (token_type in {UNKNOWN, CONTROL} or text in _CONTROL_TEXTS)
     )
 
 

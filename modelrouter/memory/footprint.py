@@ -53,7 +53,7 @@ def footprint(
     return Footprint(
         weights_bytes=facts.weights_bytes if whole else 0,
         kv_bytes=_kv_bytes(facts, context_tokens, slots, kv_type),
-        compute_bytes=_compute_bytes(facts, batch_rows, slots),
+        compute_bytes=_compute_bytes(facts, batch_rows, context_tokens, slots),
         worker_bytes=WORKER_BYTES,
         mapped_bytes=0 if whole else facts.weights_bytes,
     )
@@ -68,8 +68,15 @@ def _kv_bytes(facts: GgufFacts, context_tokens: int, slots: int, kv_type: str) -
     return int(cells * values * BYTES_PER_VALUE[kv_type])
 
 
-def _compute_bytes(facts: GgufFacts, batch_rows: int, slots: int) -> int:
-    """llama.cpp's graph with flash attention: 4-byte activations and logits of a full batch."""
-    row_bytes = 4 * (facts.vocab_size + 2 * facts.embedding_length)
-    output_bytes = 4 * slots * facts.vocab_size
-    return batch_rows * row_bytes + output_bytes
+def _compute_bytes(facts: GgufFacts, batch_rows: int, context_tokens: int, slots: int) -> int:
+    """Return the size of llama.cpp's graph buffer with flash attention, and of its logits.
+
+    The buffer is as large as the widest phase of a pass: the feed-forward's three products of each
+    expert used, or the logits at the end; 4-byte values, and a 2-byte mask over the context. Found
+    by comparing with what llama.cpp itself allocates for a zoo of geometries.
+    """
+    width = facts.embedding_length
+    experts = max(1, facts.expert_used_count)
+    feed_forward = 3 * facts.feed_forward_length * experts + 4 * width
+    row_bytes = 4 * max(facts.vocab_size + 2 * width, feed_forward) + 2 * context_tokens
+    return batch_rows * row_bytes + 4 * slots * facts.vocab_size

@@ -225,7 +225,7 @@ class Core:
                 room.state = ModelState.LOADING
                 effects.append(Load(name))
                 continue
-            missing_bytes = self._missing_bytes(room.needs.footprint_bytes)
+            missing_bytes = self._missing_bytes_for(room)
             victims = self._victims(missing_bytes)
             if sum(victim.needs.footprint_bytes for _, victim in victims) >= missing_bytes:
                 effects += _unload(victims)
@@ -246,20 +246,31 @@ class Core:
     def _wanted(self) -> list[tuple[str, _Room]]:
         return [(name, room) for name, room in self._rooms.items() if room.is_wanted]
 
+    def _idle(self) -> list[tuple[str, _Room]]:
+        return [(name, room) for name, room in self._rooms.items() if room.is_evictable]
+
     def _missing_bytes(self, footprint_bytes: int) -> int:
         """Return what lacks for a footprint once everything that is being unloaded is gone."""
         rooms = self._rooms.values()
         freeing = sum(r.charged_bytes for r in rooms if r.state is ModelState.UNLOADING)
         return self.used_bytes - freeing + footprint_bytes - self._budget_bytes
 
+    def _missing_bytes_for(self, room: _Room) -> int:
+        """Return what lacks for a wanted model and all that must be loaded before it.
+
+        That may be a model that is just being unloaded and that an older ticket wants back.
+        """
+        mine = _seniority(room)
+        older = [r for r in self._rooms.values() if not r.stands and _seniority(r) < mine]
+        return self._missing_bytes(sum(r.needs.footprint_bytes for r in (room, *older)))
+
     def _victims(self, missing_bytes: int) -> list[tuple[str, _Room]]:
         """Return idle models to unload for `missing_bytes`, longest unused first; all if too few.
 
         None of them is superfluous: one whose room the others' make up for is let off again.
         """
-        idle = [(name, room) for name, room in self._rooms.items() if room.is_evictable]
         chosen: list[tuple[str, _Room]] = []
-        for name, room in sorted(idle, key=lambda item: item[1].used_at):
+        for name, room in sorted(self._idle(), key=lambda item: item[1].used_at):
             if missing_bytes > 0:
                 chosen.append((name, room))
                 missing_bytes -= room.needs.footprint_bytes
@@ -296,7 +307,7 @@ class Core:
         return [
             refusal
             for name, room in self._rooms.items()
-            if room.is_wanted and (never := self._never_fits(name))
+            if not room.stands and (never := self._never_fits(name))
             for refusal in _turn_away(room, never)
         ]
 
@@ -318,20 +329,11 @@ class Core:
             return f"is busy: {len(room.leases)} of {slots} slots taken"
         if place >= slots:
             return f"is not loaded yet, and {place} requests wait for its {slots} slots"
-        claimed_bytes = self._claimed_bytes(room.waiting[0].id)
-        need = room.needs.footprint_bytes
-        if room.stands or self._missing_bytes(claimed_bytes + need) <= 0:
+        idle_bytes = sum(idle.needs.footprint_bytes for _, idle in self._idle())
+        if room.stands or self._missing_bytes_for(room) <= idle_bytes:
             return None
-        budget = _gib(self._budget_bytes)
-        return f"needs {_gib(need)}; other requests have or wait for too much of the {budget}"
-
-    def _claimed_bytes(self, ticket_id: int) -> int:
-        """Return what will be loaded for those who wait longer than the ticket."""
-        return sum(
-            room.needs.footprint_bytes
-            for room in self._rooms.values()
-            if not room.stands and room.waiting and room.waiting[0].id < ticket_id
-        )
+        need, budget = _gib(room.needs.footprint_bytes), _gib(self._budget_bytes)
+        return f"needs {need}; other requests have or wait for too much of the {budget}"
 
 
 def _unload(victims: list[tuple[str, _Room]]) -> list[Effect]:

@@ -8,6 +8,7 @@ from collections import Counter
 from modelrouter.engine.backend import EchoBackend
 from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
+from modelrouter.errors import EngineError
 from modelrouter.types import Piece, Sampling, Timings, Usage
 
 
@@ -83,6 +84,39 @@ def test_of_equal_slots_the_one_left_longest_ago_is_taken() -> None:
     desk.finish()
     desk.submit(4, "eee")
     assert set(desk.planned()) == {0}
+
+
+def test_the_fuller_slot_is_taken() -> None:
+    """A prompt goes where most of it lies already, however long ago that was."""
+    desk = Desk()
+    for job_id, text in enumerate(["ab", "abcd", "abc"]):
+        desk.submit(job_id, text)
+    desk.finish()
+    desk.submit(3, "abcdx")
+    assert desk.planned() == {1: 2}
+
+
+def test_what_lies_beyond_the_prompt_is_no_merit() -> None:
+    """Of two slots that hold the whole prompt the one left longest ago is taken, short or long."""
+    desk = Desk()
+    desk.submit(0, "abc")
+    desk.submit(1, "abc")
+    desk.step()
+    desk.batcher.cancel(0)
+    desk.finish()
+    desk.submit(2, "abc")
+    assert desk.planned() == {0: 1}
+
+
+def test_a_failed_pass_ends_only_those_who_rode_it() -> None:
+    """A prompt for which the pass had no room goes on as if nothing had been."""
+    desk = Desk(slots=2, batch_rows=10)
+    desk.submit(0, "x" * 9)
+    desk.submit(1, "y" * 9)
+    assert desk.planned() == {0: 10}
+    error = EngineError("the pass failed", hint="mend it")
+    assert desk.batcher.fail(error) == [Failed(0, "engine_failed", "the pass failed", "mend it")]
+    assert desk.planned() == {1: 10}
 
 
 def test_a_follow_up_prefills_only_what_is_new() -> None:

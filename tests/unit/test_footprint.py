@@ -23,11 +23,6 @@ from modelrouter.types import KvType
 
 MIB = 2**20
 
-# The formula counts the pass's last phase, the logits; a wide feed-forward needs more than that.
-WIDE = pytest.mark.xfail(
-    strict=True, reason="compute: 3 * feed_forward * experts used + 4 * embedding is not counted"
-)
-
 
 class Settings(NamedTuple):
     """What a person sets that changes the footprint."""
@@ -113,9 +108,9 @@ def test_kv_bytes(tmp_path: Path, log: list[str], geometry: str, settings: Setti
     [
         "smollm2-135m",
         "llama-3-8b",
-        pytest.param("tiny", marks=WIDE),
-        pytest.param("llama-65b", marks=WIDE),
-        pytest.param("mixtral-8x7b", marks=WIDE),
+        "tiny",
+        "llama-65b",
+        "mixtral-8x7b",
     ],
 )
 def test_compute_bytes(tmp_path: Path, log: list[str], geometry: str, settings: Settings) -> None:

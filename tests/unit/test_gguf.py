@@ -89,8 +89,7 @@ def test_agrees_with_llama_cpp(source: str, starter: Path, tmp_path: Path) -> No
         control = tuple(
             (llama_cpp.llama_vocab_get_text(tokens, token) or b"").decode()
             for token in range(n_tokens)
-            if llama_cpp.llama_vocab_get_attr(tokens, token)
-            & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
+            if llama_cpp.llama_vocab_get_attr(tokens, token) & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
         )
         theirs = {
             "layers": llama_cpp.llama_model_n_layer(model),

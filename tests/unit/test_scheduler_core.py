@@ -3,6 +3,7 @@
 Pure: events in, effects out.
 """
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -89,6 +90,18 @@ def test_no_model_is_evicted_in_vain() -> None:
     core.loaded("b")
     assert core.arrived(Ticket(2, "large")) == []
     assert core.left(1) == [Unload("a"), Unload("b")]
+
+
+def test_room_that_an_older_ticket_wants_back_is_not_counted_on() -> None:
+    """A model that is being unloaded and wanted again makes no room for the younger."""
+    core = core_of(20, a=SMALL, b=SMALL, c=SMALL, d=Needs(20 * GIB, 1, is_resident=False))
+    ready(core, "a", 0)
+    ready(core, "b", 1)
+    assert core.arrived(Ticket(2, "c")) == [Unload("a")]
+    core.left(2)
+    assert core.arrived(Ticket(3, "a")) == []
+    assert core.arrived(Ticket(4, "d")) == []
+    assert core.unloaded("a") == [Load("a")]
 
 
 def test_a_superfluous_victim_is_let_off() -> None:
@@ -192,12 +205,24 @@ def test_a_budget_cut_unloads_what_is_idle_and_loads_nothing() -> None:
 
 
 def test_a_budget_cut_refuses_who_waits_for_what_fits_no_more() -> None:
-    """Also where the model is being unloaded, as soon as that is done: nobody waits for ever."""
+    """Also where the model is just being unloaded: nobody waits in vain, and nobody for ever."""
     core = core_of(a=SMALL, b=SMALL)
     ready(core, "a", 0)
     assert core.arrived(Ticket(1, "b")) == [Unload("a")]
     core.arrived(Ticket(2, "a"))
-    assert isinstance(the_refusal(core.budget_changed(9 * GIB)), NeverFits)
+    for effect in core.budget_changed(9 * GIB):
+        assert isinstance(the_refusal([effect]), NeverFits)
+    assert core.forecast()["a"].waiting == core.forecast()["b"].waiting == 0
+    assert core.unloaded("a") == []
+
+
+def test_a_death_after_a_budget_cut_refuses_who_waits() -> None:
+    """A model that stands is used though it fits no more; once it is gone, it is not waited for."""
+    core = core_of(a=SMALL)
+    core.arrived(Ticket(0, "a"))
+    core.loaded("a")
+    core.arrived(Ticket(1, "a"))
+    assert core.budget_changed(9 * GIB) == []
     assert isinstance(the_refusal(core.unloaded("a")), NeverFits)
 
 
@@ -321,6 +346,21 @@ def test_who_may_not_wait_is_not_sent_away_for_someone_younger() -> None:
     assert core.arrived(Ticket(2, "c", may_wait=False)) == [Unload("a")]
     assert core.arrived(Ticket(3, "d")) == []
     assert core.unloaded("a") == [Load("c"), Unload("b")]
+
+
+def test_who_may_not_wait_counts_on_models_that_nobody_uses() -> None:
+    """They can leave for him, but for the one that is used again before he comes to it."""
+    core = core_of(20, a=SMALL, c=SMALL)
+    ready(core, "a", 0)
+    ready(core, "c", 1)
+    assert core.budget_changed(10 * GIB) == [Unload("a")]
+    assert core.arrived(Ticket(2, "a", may_wait=False)) == []
+    again = copy.deepcopy(core)
+    assert core.unloaded("a") == [Unload("c")]
+    assert core.unloaded("c") == [Load("a")]
+    granted, refused = again.arrived(Ticket(3, "c"))
+    assert granted == Grant(3, "c")
+    assert isinstance(the_refusal([refused]), SlotsBusy)
 
 
 def test_a_refusal_that_makes_room_is_followed_up() -> None:

@@ -30,6 +30,10 @@ def request_of(content: str = "Hi", **settings: Any) -> Request:
         ({"seconds": -1.5}, "the time limit must be more than 0 seconds, got -1.5"),
         ({"seconds": NAN}, "the time limit must be more than 0 seconds, got nan"),
         ({"stop": ("\n", "")}, "a stop string is empty; it would stop every answer at once"),
+        (
+            {"stop": ("a\udc80",)},
+            "the prompt is not valid Unicode: U+DC80 stands alone at position 1",
+        ),
         ({"sampling": {"temperature": 5.5}}, "temperature must be from 0 to 5, got 5.5"),
         (
             {"content": "ab\0c"},

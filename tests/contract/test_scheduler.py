@@ -1,0 +1,257 @@
+"""The scheduler with real workers of a tiny model: leases, swaps, deaths, and its end.
+
+The budget holds one model at a time, but where a test says otherwise. It knows no router.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from modelrouter.errors import CapacityError, LoadFailed, NeverFits, SlotsBusy, WorkerDied
+from modelrouter.registry import ModelSpec
+from modelrouter.scheduler.scheduler import Lease, Scheduler
+from modelrouter.types import Delta, ModelState, Piece, Sampling
+
+Specs = dict[str, ModelSpec]
+
+PROMPT = (Piece("Say something.", special=False),)
+GREEDY = Sampling(temperature=0)
+
+
+@pytest.fixture
+def specs(make_spec: Callable[..., ModelSpec], tiny_gguf: Path) -> Specs:
+    """Two models that are mapped and one that is resident, one slot each."""
+    settings = {"a": "mapped", "b": "mapped", "resident": "resident"}
+    return {
+        name: make_spec(tiny_gguf, name, residency=residency, context=512, threads=1)
+        for name, residency in settings.items()
+    }
+
+
+@asynccontextmanager
+async def scheduler_of(specs: Specs, *names: str, room_for: int = 1) -> AsyncIterator[Scheduler]:
+    """Run a scheduler of the named models whose budget holds `room_for` of them."""
+    chosen = {name: specs[name] for name in names}
+    largest_bytes = max(spec.footprint.total_bytes for spec in chosen.values())
+    scheduler = Scheduler(chosen, largest_bytes * room_for, max_waiting=8)
+    try:
+        yield scheduler
+    finally:
+        await scheduler.close()
+        assert not workers()
+
+
+def workers() -> list[psutil.Process]:
+    """Return the worker processes of this process that are not dead."""
+    children = psutil.Process().children()
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+
+async def answer(scheduler: Scheduler, model: str) -> str:
+    """Return a short answer of the model."""
+    async with scheduler.lease(model) as lease:
+        return await spoken(lease)
+
+
+async def spoken(lease: Lease) -> str:
+    """Return a short answer of the leased slot."""
+    stream = lease.generate(PROMPT, max_tokens=4, stop=(), sampling=GREEDY)
+    return "".join([event.text async for event in stream if isinstance(event, Delta)])
+
+
+async def in_line(task: asyncio.Task[str]) -> None:
+    """Let the task come as far as it can without news from outside: into the line."""
+    await asyncio.sleep(0)
+    assert not task.done()
+
+
+def pid_of(lease: Lease) -> int:
+    """Return the worker's process id."""
+    return lease._engine.pid
+
+
+async def test_models_that_fit_one_at_a_time_are_swapped(specs: Specs) -> None:
+    """Each is loaded when it is asked for; the other's process is gone before."""
+    async with scheduler_of(specs, "a", "b") as scheduler:
+        first = await answer(scheduler, "a")
+        async with scheduler.lease("b") as lease:
+            assert [worker.pid for worker in workers()] == [pid_of(lease)]
+            assert await spoken(lease) == first
+        assert scheduler.forecast()["a"].state is ModelState.UNLOADED
+        assert await answer(scheduler, "a") == first
+
+
+async def test_both_are_answered_when_asked_at_once(specs: Specs) -> None:
+    """A crowd for two models that cannot be there together is served, one model after the other."""
+    async with scheduler_of(specs, "a", "b") as scheduler:
+        answers = await asyncio.gather(*(answer(scheduler, model) for model in "ababab"))
+    assert len(set(answers)) == 1
+
+
+async def test_a_resident_model_stays(specs: Specs) -> None:
+    """It is loaded at the start, and the same process is there after others came and went."""
+    async with scheduler_of(specs, "resident", "a", "b", room_for=2) as scheduler:
+        scheduler.warm()
+        async with scheduler.lease("resident") as lease:
+            pid = pid_of(lease)
+        for model in "abab":
+            await answer(scheduler, model)
+        async with scheduler.lease("resident") as lease:
+            assert pid_of(lease) == pid
+
+
+async def test_a_waiter_who_leaves_frees_his_place(specs: Specs) -> None:
+    """The line closes up behind him, and the next in it gets the slot."""
+    async with scheduler_of(specs, "a") as scheduler:
+        async with scheduler.lease("a"):
+            leaver, stayer = (asyncio.create_task(answer(scheduler, "a")) for _ in range(2))
+            await in_line(leaver)
+            assert scheduler.forecast()["a"].waiting == 2
+            leaver.cancel()
+            await asyncio.wait([leaver])
+            assert scheduler.forecast()["a"].waiting == 1
+        assert await stayer
+
+
+async def test_a_grant_to_someone_who_just_left_is_not_lost(specs: Specs) -> None:
+    """The slot that came free in the moment he gave up goes to the next."""
+    async with scheduler_of(specs, "a") as scheduler:
+        async with scheduler.lease("a"):
+            leaver, stayer = (asyncio.create_task(answer(scheduler, "a")) for _ in range(2))
+            await in_line(leaver)
+        leaver.cancel()
+        assert await stayer
+        assert leaver.cancelled()
+        assert scheduler.forecast()["a"].free_slots == 1
+
+
+async def test_a_load_that_nobody_wants_any_more_makes_room(specs: Specs) -> None:
+    """It is ended in the middle, and its process is gone before the next one's starts."""
+    async with scheduler_of(specs, "a", "b") as scheduler:
+        leaver = asyncio.create_task(answer(scheduler, "a"))
+        await in_line(leaver)
+        assert scheduler.forecast()["a"].state is ModelState.LOADING
+        leaver.cancel()
+        async with scheduler.lease("b") as lease:
+            assert [worker.pid for worker in workers()] == [pid_of(lease)]
+
+
+async def test_a_model_wanted_again_while_it_is_unloaded_comes_back(specs: Specs) -> None:
+    """Who comes for a model that is just being evicted is served after the one it made room for."""
+    async with scheduler_of(specs, "a", "b") as scheduler:
+        await answer(scheduler, "a")
+        other = asyncio.create_task(answer(scheduler, "b"))
+        await in_line(other)
+        assert scheduler.forecast()["a"].state is ModelState.UNLOADING
+        assert await answer(scheduler, "a") == await other
+
+
+async def test_a_worker_killed_at_work_fails_its_request_alone(specs: Specs) -> None:
+    """The holder is told of what it died; who waits behind him gets a new worker."""
+    async with scheduler_of(specs, "a") as scheduler:
+        async with scheduler.lease("a") as lease:
+            waiter = asyncio.create_task(answer(scheduler, "a"))
+            await in_line(waiter)
+            os.kill(pid_of(lease), signal.SIGSTOP)
+            stream = lease.generate(PROMPT, max_tokens=4, stop=(), sampling=GREEDY)
+            os.kill(pid_of(lease), signal.SIGKILL)
+            with pytest.raises(
+                WorkerDied, match=r"a: the worker was ended by signal 9 \(SIGKILL\)"
+            ):
+                await anext(stream)
+        assert await waiter
+
+
+async def test_a_worker_that_died_between_grant_and_use(specs: Specs) -> None:
+    """The holder hears of it when he asks for an answer; the next request loads the model anew."""
+    async with scheduler_of(specs, "a") as scheduler:
+        async with scheduler.lease("a") as lease:
+            os.kill(pid_of(lease), signal.SIGKILL)
+            await lease._engine.died
+            with pytest.raises(WorkerDied):
+                lease.generate(PROMPT, max_tokens=4, stop=(), sampling=GREEDY)
+        assert await answer(scheduler, "a")
+
+
+async def test_an_idle_worker_that_dies_is_cleared_away(specs: Specs) -> None:
+    """Its memory counts no longer, and the model is loaded again for the next request."""
+    async with scheduler_of(specs, "a") as scheduler:
+        async with scheduler.lease("a") as lease:
+            engine = lease._engine
+        os.kill(engine.pid, signal.SIGKILL)
+        await engine.died
+        await asyncio.sleep(0)
+        assert scheduler.forecast()["a"].state is ModelState.UNLOADED
+        assert await answer(scheduler, "a")
+
+
+async def test_a_load_that_fails_is_told_to_all_and_tried_anew(
+    specs: Specs, tmp_path: Path
+) -> None:
+    """Each waiter has an error of his own; once the file is mended, the model loads."""
+    file = tmp_path / "moving.gguf"
+    file.write_bytes(specs["a"].facts.path.read_bytes())
+    moved = replace(specs["a"].facts, path=file)
+    async with scheduler_of({"a": replace(specs["a"], facts=moved)}, "a") as scheduler:
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        errors = await asyncio.gather(
+            *(answer(scheduler, "a") for _ in range(2)), return_exceptions=True
+        )
+        assert [type(error) for error in errors] == [LoadFailed] * 2
+        assert errors[0] is not errors[1]
+        file.write_bytes(content)
+        assert await answer(scheduler, "a")
+
+
+async def test_who_may_not_wait_is_refused_while_the_slot_is_taken(specs: Specs) -> None:
+    """He is told at once, and is served when the slot is free."""
+    async with scheduler_of(specs, "a") as scheduler:
+        async with scheduler.lease("a"):
+            with pytest.raises(SlotsBusy, match=r"^a is busy: 1 of 1 slots taken$"):
+                await scheduler.lease("a", may_wait=False).__aenter__()
+        async with scheduler.lease("a", may_wait=False) as lease:
+            assert await spoken(lease)
+
+
+async def test_what_never_fits_is_refused_with_the_numbers(specs: Specs) -> None:
+    """No process is started for it."""
+    need = specs["a"].footprint.total_bytes
+    scheduler = Scheduler({"a": specs["a"]}, need - 2**20, max_waiting=8)
+    with pytest.raises(NeverFits) as refusal:
+        await answer(scheduler, "a")
+    needed, budget = f"{need / 2**30:.2f} GiB", f"{(need - 2**20) / 2**30:.2f} GiB"
+    assert refusal.value.message == f"a needs {needed}; the budget is {budget}"
+    assert not workers()
+
+
+async def test_closing_ends_everything(specs: Specs) -> None:
+    """Workers, loads and waits end; who comes later is told, and nobody waits for ever."""
+    async with scheduler_of(specs, "a", "b", room_for=2) as scheduler:
+        await answer(scheduler, "a")
+        async with scheduler.lease("a"):
+            waiter = asyncio.create_task(answer(scheduler, "a"))
+            loading = asyncio.create_task(answer(scheduler, "b"))
+            await in_line(loading)
+            await scheduler.close()
+            for task in (waiter, loading):
+                with pytest.raises(CapacityError, match=r"^the server is shutting down$"):
+                    await task
+        assert not workers()
+        with pytest.raises(CapacityError, match=r"^the server is shutting down$"):
+            await answer(scheduler, "a")
+
+
+async def test_closing_is_no_accident(specs: Specs, caplog: pytest.LogCaptureFixture) -> None:
+    """Workers that are stopped on purpose cause no warning of a death."""
+    async with scheduler_of(specs, "a") as scheduler:
+        await answer(scheduler, "a")
+    await asyncio.sleep(0)
+    assert caplog.records == []
