@@ -171,9 +171,7 @@ class ResultCache:
 
 
 def make_private(directory: Path) -> None:
-    """Make the directory, for this user alone; PermissionError where it is somebody else's to
-    write.
-    """
+    """Make the directory, for this user alone; PermissionError where it is somebody else's."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.stat()
     if status.st_uid != os.getuid():

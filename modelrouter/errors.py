@@ -39,9 +39,7 @@ class ModelRouterError(Exception):
         self.message = message
         self.hint = hint
         self.trace: Trace | None = None
-        """The steps up to the failure; the router fills it in, so a refused request explains
-        itself.
-        """
+        """The steps up to the failure, from the router: a refused request explains itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,7 @@ class ModelSpec:
 
     @property
     def identity(self) -> str:
-        """Name the file and the settings that change the model's arithmetic: equal means equal
-        answers.
-        """
+        """Name the file and the settings that change its arithmetic: equal means equal answers."""
         return f"{self.facts.fingerprint}/{self.kv_type}/{self.context_tokens}/{self.is_resident}"
 
 

@@ -95,9 +95,7 @@ class Router:
         return Route(prediction, forecast, decision)
 
     def _jobs(self, request: Request, decision: Decision, trace: Trace) -> list[Job]:
-        """Render the request for each candidate; one that cannot take it is passed over, if there
-        is another.
-        """
+        """Render the request for each candidate; pass over who cannot take it, if another can."""
         jobs: list[Job] = []
         failures: list[ModelRouterError] = []
         for candidate in decision.candidates:

@@ -13,9 +13,7 @@ from modelrouter.types import Piece, Sampling
 
 
 class Row(NamedTuple):
-    """One token to be decoded: for which sequence, at which position, and whether its logits are
-    wanted.
-    """
+    """One token to be decoded: of which sequence, at which position, with or without logits."""
 
     seq: int
     position: int
@@ -27,9 +25,7 @@ class Sampler(Protocol):
     """Draws the tokens of one sequence; its random state and its penalties' memory are its own."""
 
     def sample(self, row: int) -> int:
-        """Return a token drawn from the logits of row number `row` of the last decode, and remember
-        it.
-        """
+        """Return a token drawn from the last decode's logits of row number `row`; remember it."""
 
     def close(self) -> None:
         """Give its memory back."""
@@ -60,8 +56,7 @@ class Backend(Protocol):
         """Return a fresh sampler."""
 
     def decode(self, rows: Sequence[Row]) -> bool:
-        """Run one pass. False: it was interrupted, and the caller must `keep` what was there
-        before.
+        """Run one pass. False: it was interrupted; the caller must `keep` what was there before.
 
         Each sequence's rows must continue it without a gap; at most `batch_rows` rows.
         """

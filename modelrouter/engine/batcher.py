@@ -114,9 +114,7 @@ class Batcher:
         return rows
 
     def commit(self, *, decoded: bool) -> list[Event]:
-        """Take the planned pass's outcome in; an interrupted one counts for nothing and is planned
-        anew.
-        """
+        """Take the planned pass's outcome in; an interrupted one counts for nothing."""
         rows, self._rows, self.passing = self._rows, [], frozenset()
         self._passes += 1
         if not decoded:
@@ -129,9 +127,7 @@ class Batcher:
         return [event for seq, index in wanted for event in self._advance(self._slots[seq], index)]
 
     def fail(self, error: ModelRouterError) -> list[Event]:
-        """End every request of the planned pass with `error`: decoding it failed, not this or that
-        answer.
-        """
+        """End every request of the planned pass with `error`: the pass failed, not an answer."""
         events: list[Event] = []
         for seq in {row.seq for row in self._rows}:
             slot = self._slots[seq]
@@ -159,9 +155,7 @@ class Batcher:
             )
 
     def _best_free_slot(self, prompt: list[int]) -> Slot | None:
-        """Return the free slot that shares most with the prompt, of equals the one left longest
-        ago.
-        """
+        """Return the free slot that shares most with the prompt, of equals the longest left."""
         free = (slot for slot in self._slots if slot.sequence is None)
         return max(free, key=lambda s: (_shared(s.tokens, prompt), -s.left_at_pass), default=None)
 
@@ -227,9 +221,7 @@ class Batcher:
 
 
 def _next_rows(slot: Slot, sequence: Sequence, most: int) -> list[Row]:
-    """Return rows for the sequence's next `most` pending tokens, asking logits of the very last
-    one.
-    """
+    """Return rows for the next `most` pending tokens; the very last of all wants logits."""
     start, last = len(slot.tokens), len(sequence.pending) - 1
     return [
         Row(slot.seq, start + n, token, wants_logits=n == last)

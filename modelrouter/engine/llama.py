@@ -35,9 +35,7 @@ PIECE_BYTES = 64
 
 @lib.llama_log_callback  # type: ignore[untyped-decorator]
 def _log_warnings(level: int, text: bytes, _data: object) -> None:
-    """Let llama.cpp's warnings and errors through to stderr, where the parent keeps the last of
-    them.
-    """
+    """Let llama.cpp's warnings and errors through to stderr; the parent keeps the last."""
     if level >= LOG_LEVEL_WARN:
         sys.stderr.write(text.decode(errors="replace"))
 
@@ -51,9 +49,7 @@ class LlamaBackend:
     """
 
     def __init__(self, load: Load, progress: Callable[[float], None]) -> None:
-        """Load the model; `progress` hears fractions from 0 to 1. LoadFailed where llama.cpp says
-        no.
-        """
+        """Load the model; `progress` hears fractions from 0 to 1. LoadFailed says why not."""
         self._context = self._model = None
         lib.llama_log_set(_log_warnings, None)
         lib.llama_backend_init()
@@ -72,9 +68,7 @@ class LlamaBackend:
         _watch_flag(self._context, self._interrupt_flag)
 
     def tokenize(self, pieces: Sequence[Piece]) -> list[int]:
-        """Return the pieces' tokens; one beginning-of-text token where the model wants it, never
-        two.
-        """
+        """Return the pieces' tokens; one beginning-of-text where the model wants it, never two."""
         tokens = [token for piece in pieces for token in self._tokenize(piece)]
         begin = lib.llama_vocab_bos(self._vocab)
         if lib.llama_vocab_get_add_bos(self._vocab) and tokens[:1] != [begin]:
@@ -113,9 +107,7 @@ class LlamaBackend:
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
 
     def sampler(self, sampling: Sampling) -> Sampler:
-        """Return a sampler chain in llama.cpp's own order: penalties, top-k, top-p, min-p,
-        temperature.
-        """
+        """Return a sampler chain in llama.cpp's order: penalties, top-k, top-p, min-p, draw."""
         return _ChainSampler(self._context, self._vocabulary, sampling)
 
     def decode(self, rows: Sequence[Row]) -> bool:

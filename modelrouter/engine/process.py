@@ -126,8 +126,7 @@ class Engine:
     async def start(
         cls, spec: ModelSpec, on_progress: Callable[[float], None] = lambda _: None
     ) -> "Engine":
-        """Start a worker and load the model in it; LoadFailed or WorkerDied say why it did not
-        work.
+        """Start a worker and load the model in it; LoadFailed or WorkerDied say why not.
 
         Cancelling the start kills the worker: a load that nobody wants any more ends at once.
         """

@@ -81,9 +81,7 @@ def _compiled(template: str) -> jinja2.Template:
 
 
 def _choose_stand_ins(tokens: Iterable[str], messages: Sequence[Message]) -> dict[str, str]:
-    """Return a character for each control token that a message spells out; none of them is in any
-    message.
-    """
+    """Return a character that no message holds for each control token that a message spells out."""
     everything = "\n".join(message.content for message in messages)
     spelled = [token for token in tokens if token and token in everything]
     unused = (

@@ -108,9 +108,7 @@ KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(AnyMessage)}
 
 
 class ProtocolError(EngineError):
-    """Bytes on a worker's socket that are no message: the two sides no longer understand each
-    other.
-    """
+    """Bytes on a worker's socket that are no message: the two sides misunderstand each other."""
 
     code = "protocol_error"
 

@@ -104,8 +104,7 @@ class Worker:
         return not self._batcher.passing <= self._cancelled
 
     def _read(self) -> None:
-        """Take messages from the socket; a cancel that leaves a running pass without a listener
-        ends it.
+        """Take messages in; a cancel that leaves a running pass without a listener ends it.
 
         The main thread says who rides (`passing`), then looks who has cancelled; this thread notes
         the cancel, then looks who rides. Whichever comes second sees both, so no pass runs for

@@ -74,9 +74,7 @@ def _found(machine: Machine, ram_bytes: int | None, reserve_bytes: int) -> Budge
 
 
 def _meminfo(path: Path) -> tuple[int, int]:
-    """Return MemTotal and MemAvailable in bytes; where there is no /proc (macOS), all of RAM for
-    both.
-    """
+    """Return MemTotal and MemAvailable in bytes; without /proc (macOS), all of RAM for both."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

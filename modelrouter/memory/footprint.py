@@ -24,9 +24,7 @@ BYTES_PER_VALUE = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes a worker needs. `mapped_bytes` are weights read through the page cache: not part of the
-    total.
-    """
+    """Bytes a worker needs. `mapped_bytes`, weights in the page cache, are not in the total."""
 
     weights_bytes: int
     kv_bytes: int

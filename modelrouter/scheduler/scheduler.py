@@ -78,8 +78,7 @@ class Scheduler:
 
     @asynccontextmanager
     async def lease(self, model: str, *, may_wait: bool = True) -> AsyncIterator[Lease]:
-        """Hold a slot of the model for the block; leaving it, in whatever way, frees the slot at
-        once.
+        """Hold a slot of the model for the block; leaving it in any way frees the slot at once.
 
         Raises the CapacityError that refuses it, or the EngineError of a load that failed.
         """

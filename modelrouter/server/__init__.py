@@ -13,9 +13,7 @@ from modelrouter.server.errors import add_error_handlers
 
 
 def create(app: App, api_key: str | None) -> FastAPI:
-    """Return the ASGI application that serves `app`; without a key everybody who reaches it may
-    ask.
-    """
+    """Return the ASGI application that serves `app`; without a key whoever reaches it may ask."""
     asgi = FastAPI(title="modelrouter", docs_url=None, redoc_url=None)
     asgi.state.app = app
     asgi.include_router(health.routes)

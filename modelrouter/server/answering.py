@@ -52,9 +52,7 @@ class Answering:
         return self.reply
 
     async def begun(self, receive: Callable[[], Awaitable[Any]]) -> None:
-        """Wait until there is a text, an end, or a while has passed; a failure by then is raised
-        here.
-        """
+        """Wait for a text, an end, or a while; raise what has failed by then."""
         waiting = asyncio.create_task(self._is_under_way.wait())
         await self._watched(waiting, receive, QUICK_SECONDS)
         waiting.cancel()

@@ -200,9 +200,7 @@ def _completion(reply: Reply) -> dict[str, Fact]:
 
 
 async def _stream(answering: Answering, *, include_usage: bool) -> AsyncIterator[str]:
-    """Yield the answer's chunks; an error in the middle becomes an event, as OpenAI's clients
-    expect.
-    """
+    """Yield the answer's chunks; an error in the middle becomes an event, as clients expect."""
     chunk = _Chunks()
     try:
         yield chunk.of(answering, {"role": "assistant", "content": ""})

@@ -64,6 +64,16 @@ def test_a_model_file_that_is_no_model(
     assert f"tiny cannot be used: {path}" in listed.stdout
 
 
+def test_a_model_that_llama_cpp_cannot_load(run: Run, tmp_path: Path, tiny_gguf: Path) -> None:
+    """A sound file of an unknown architecture fails in the worker; its last words say why."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny_gguf.read_bytes().replace(b"llama", b"lhama"))
+    done = run("ask", "--config", write_config(tmp_path / "odd", path), "hi")
+    assert done.returncode == 70
+    assert done.stderr.startswith(f"error: tiny: llama.cpp could not load {path}; its last words: ")
+    assert "unknown model architecture: 'lhama'" in done.stderr
+
+
 def test_an_unknown_model(run: Run, tiny_config: Path) -> None:
     """An unknown model is refused with the nearest name and the list of what there is."""
     done = run("ask", "--config", tiny_config, "-m", "tinny", "hi")
