@@ -20,7 +20,20 @@ from modelrouter.types import Message, Request
 
 TURNS = 15
 CONTEXT = 2048
-QUESTION = "Name {n} reasons why sorting {n} numbers may be slower than hashing them"
+QUESTIONS = {
+    "a line": "Name {n} reasons why sorting {n} numbers may be slower than hashing them",
+    "a function": """Explain what this function does with {n} rows, and what it costs:
+def merge_{n}(left, right):
+    merged = []
+    while left and right:
+        side = left if left[0] <= right[0] else right
+        merged.append(side.pop(0))
+    return merged + left + right
+
+rows = [[row * {n} % 101, row] for row in range({n})]
+while len(rows) > 1:
+    rows = [merge_{n}(a, b) for a, b in zip(rows[::2], rows[1::2])]""",
+}
 
 
 def rival_seconds(llama: Llama, question: str) -> float:
@@ -66,15 +79,20 @@ def main() -> None:
         try:
             our_seconds(url, "warm up")
             rival_seconds(llama, "warm up")
-            turns = [QUESTION.format(n=n) for n in range(100, 100 + TURNS)]
-            pairs = [(our_seconds(url, q), rival_seconds(llama, q)) for q in turns]
+            print(f"first token, {TURNS} turns   modelrouter   llama_cpp.Llama   ratio (median)")
+            for name, question in QUESTIONS.items():
+                turns = [question.format(n=n) for n in range(100, 100 + TURNS)]
+                pairs = [(our_seconds(url, q), rival_seconds(llama, q)) for q in turns]
+                print(f"{name:>22}   {_line(pairs)}")
         finally:
             server.terminate()
             server.wait()
-    ours, rival = (statistics.median(side) for side in zip(*pairs, strict=True))
+
+
+def _line(pairs: list[tuple[float, float]]) -> str:
+    ours, rival = (statistics.median(side) * 1000 for side in zip(*pairs, strict=True))
     ratio = statistics.median(o / r for o, r in pairs)
-    print(f"first token: modelrouter over HTTP {ours * 1000:.1f} ms, llama_cpp.Llama ", end="")
-    print(f"{rival * 1000:.1f} ms, ratio (median of {TURNS} turns) {ratio:.3f}")
+    return f"{ours:8.1f} ms   {rival:12.1f} ms   {ratio:.3f}"
 
 
 main()
