@@ -191,9 +191,9 @@ def _make_context(model: Any, load: Load) -> Any:
 def _watch_flag(context: Any, flag: "ctypes.Array[ctypes.c_char]") -> None:
     """Have llama.cpp stop a pass once the flag's first byte is not zero.
 
-    It asks `callback(data)` between the nodes of the graph, a thousand times a pass: a Python
-    callback would cost a tenth of a small model's speed. libc's `strlen(flag)` is the same
-    question, asked in C: 0 for an empty string, 1 once the flag is up.
+    It asks `callback(data)` between the nodes of the graph, hundreds of times a pass. A Python
+    callback would wait for the interpreter lock each time; libc's `strlen(flag)` is the same
+    question asked in C: 0 for an empty string, 1 once the flag is up (ADR 10).
     """
     strlen = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
     lib.llama_set_abort_callback(context, strlen, ctypes.cast(flag, ctypes.c_void_p))
