@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from modelrouter.classifier.features import SETTINGS, WIDTH, Floats
 from modelrouter.errors import ConfigError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST_NAME: Final = "manifest.json"
 ARRAYS_NAME: Final = "weights.npz"
 SHIPPED: Final = Path(__file__).parent / "artifact"
@@ -41,7 +41,10 @@ _HINT = "train it again; installing modelrouter again brings the shipped one bac
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Weights (fields x WIDTH) and bias (fields), calibrated: their softmax is the scores."""
+    """Weights (fields x WIDTH) and bias (fields), calibrated: their softmax is the scores.
+
+    Over the fields they sum to 0, so the file leaves out the last field's.
+    """
 
     fields: tuple[str, ...]
     weights: Floats
@@ -67,11 +70,11 @@ def read_artifact(folder: Path) -> Artifact:
             f"its SHA-256 is {found_sha256[:12]}..., the manifest says {expected_sha256[:12]}...",
         )
     arrays = _read_arrays(arrays_file, data)
-    _check_shape(arrays_file, "weights", arrays["weights"].shape, (len(fields), WIDTH))
-    _check_shape(arrays_file, "bias", arrays["bias"].shape, (len(fields),))
+    _check_shape(arrays_file, "weights", arrays["weights"].shape, (len(fields) - 1, WIDTH))
+    _check_shape(arrays_file, "bias", arrays["bias"].shape, (len(fields) - 1,))
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise _refusal(arrays_file, "it holds weights that are not finite numbers")
-    return Artifact(fields, arrays["weights"], arrays["bias"])
+    return Artifact(fields, _with_last_field(arrays["weights"]), _with_last_field(arrays["bias"]))
 
 
 def write_artifact(folder: Path, artifact: Artifact, facts: Mapping[str, object]) -> None:
@@ -82,8 +85,8 @@ def write_artifact(folder: Path, artifact: Artifact, facts: Mapping[str, object]
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        weights=artifact.weights.astype(np.float16),
-        bias=artifact.bias.astype(np.float32),
+        weights=artifact.weights[:-1].astype(np.float16),
+        bias=artifact.bias[:-1].astype(np.float32),
     )
     data = buffer.getvalue()
     manifest = {
@@ -97,6 +100,11 @@ def write_artifact(folder: Path, artifact: Artifact, facts: Mapping[str, object]
     folder.mkdir(parents=True, exist_ok=True)
     _write_whole(folder / ARRAYS_NAME, data)
     _write_whole(folder / MANIFEST_NAME, text.encode())
+
+
+def _with_last_field(array: Floats) -> Floats:
+    """Return the array with the row that the file leaves out: the one that makes all sum to 0."""
+    return np.concatenate([array, -array.sum(axis=0, keepdims=True)])
 
 
 def _write_whole(file: Path, data: bytes) -> None:

@@ -26,13 +26,19 @@ CALIBRATION_PERCENT: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled prompt of one file, and the group that it is held out with."""
+    """One labelled prompt of one file, and the group that it is held out with.
+
+    `lang` is "" where the line has none. `is_found` where the row comes from a source, not from
+    somebody who wrote it to train on.
+    """
 
     file: str
     text: str
     label: str
     kind: str
+    lang: str
     group: str
+    is_found: bool
 
     @property
     def part(self) -> Part:
@@ -75,11 +81,16 @@ def read_sources(files: Sequence[Path]) -> list[Source]:
         sources.append(Source(file.name, hashlib.sha256(data).hexdigest(), rows))
     if problems:
         raise ConfigError(
-            f"{len(problems):,} problem{'s' * (len(problems) > 1)} in the prompts",
+            "\n".join(map(str, problems)),
             problems=problems,
             hint='a line is {"text", "label", "kind", "lang", "run"}; nothing was written',
         )
     return sources
+
+
+def mistakes(error: ConfigError) -> str:
+    """Return what the commands of this package print of `error`."""
+    return f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else "")
 
 
 def _rows(file: Path, data: bytes, problems: list[Problem]) -> Iterator[Row]:
@@ -100,8 +111,10 @@ def _row(file: str, line: bytes) -> Row:
     if not isinstance(fields, dict):
         raise ValueError(f"expected an object, got {type(fields).__name__}")  # noqa: TRY004
     text, label, kind = (_string(fields, key) for key in ("text", "label", "kind"))
-    group = _string(fields, "source") if "source" in fields else f"{kind}/{_string(fields, 'run')}"
-    return Row(file, text, label, kind, group)
+    lang = _string(fields, "lang") if "lang" in fields else ""
+    is_found = "source" in fields
+    group = _string(fields, "source") if is_found else f"{kind}/{_string(fields, 'run')}"
+    return Row(file, text, label, kind, lang, group, is_found)
 
 
 def _string(fields: dict[str, object], key: str) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from modelrouter.classifier.structure import STRUCTURE, measure
 
-BUCKET_BITS: Final = 18
+BUCKET_BITS: Final = 20
 HEAD_CHARACTERS: Final = 3_000
 TAIL_CHARACTERS: Final = 1_000
 EDGE_CHARACTERS: Final = 240

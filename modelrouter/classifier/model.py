@@ -9,12 +9,23 @@ from typing import Final, Self
 import numpy as np
 
 from modelrouter.classifier.artifact import SHIPPED, Artifact, read_artifact, softmax
+from modelrouter.classifier.conversation import Said, said_in
 from modelrouter.classifier.features import BUCKETS, Features, Floats, extract
 from modelrouter.classifier.structure import STRUCTURE
 from modelrouter.types import Feature, Prediction, Request
 
 CODE: Final = "code"
 MOST_FEATURES: Final = 8
+
+SHORT_CHARACTERS: Final = 40
+UNSURE: Final = 0.95
+"""A turn this short and unsure leans on those before it: "now make it faster"."""
+
+EARLIER_WEIGHTS: Final = (1.0, 0.5)
+"""What the logits of the turn before count beside those of the last, and of the one before that.
+
+All three were chosen on prompts that nothing is trained on: benchmarks/classifier.py follow-ups.
+"""
 
 
 class Classifier:
@@ -36,21 +47,39 @@ class Classifier:
         return cls(read_artifact(SHIPPED if path is None else path))
 
     def predict(self, request: Request) -> Prediction:
-        """Return the field of the request, judged by its last user message alone.
+        """Return the field of the request, judged by what its user said last.
 
-        Completions are code by their kind, where the classifier knows a field "code".
+        A short last turn that leaves doubt is judged with up to two turns before it. Completions
+        are code by their kind, where the classifier knows a field "code".
         """
         if request.task != "chat" and CODE in self.fields:
             return self._by_kind(request.task)
-        features = extract(_last_user_text(request))
-        scores = softmax(self._weights[:, features.indices] @ features.values + self._bias)
+        said = said_in(request.messages)
+        features = extract(said.last)
+        logits = self._logits(features)
+        context = self._context(said, logits)
+        scores = softmax(logits + context)
         best = int(np.argmax(scores))
         return Prediction(
             field=self.fields[best],
             confidence=float(scores[best]),
             scores=dict(zip(self.fields, scores.tolist(), strict=True)),
-            features=_explain(features, self._weights[best], self._odds_factor),
+            features=_reasons(features, self._weights[best], context[best], self._odds_factor),
         )
+
+    def _logits(self, features: Features) -> Floats:
+        logits: Floats = self._bias + self._weights[:, BUCKETS:] @ features.structure
+        for block in (features.words, features.edge, features.grams):
+            logits += block.value * self._weights.take(block.distinct, axis=1).sum(axis=1)
+        return logits
+
+    def _context(self, said: Said, logits: Floats) -> Floats:
+        """Return what the earlier turns add to the last one's logits; they may add nothing."""
+        context = np.zeros_like(logits)
+        if len(said.last) <= SHORT_CHARACTERS and softmax(logits).max() < UNSURE:
+            for text, weight in zip(said.earlier, EARLIER_WEIGHTS, strict=False):
+                context += weight * self._logits(extract(text))
+        return context
 
     def _by_kind(self, task: str) -> Prediction:
         return Prediction(
@@ -61,14 +90,10 @@ class Classifier:
         )
 
 
-def _last_user_text(request: Request) -> str:
-    """Return the last user message, or the last message of a chat in which no user spoke."""
-    spoken = [m.content for m in request.messages if m.speaker == "user"]
-    return spoken[-1] if spoken else request.messages[-1].content
-
-
-def _explain(features: Features, weights: Floats, odds_factor: float) -> tuple[Feature, ...]:
-    """Return the strongest words, word pairs and structural features, strongest first.
+def _reasons(
+    features: Features, weights: Floats, context: np.float32, odds_factor: float
+) -> tuple[Feature, ...]:
+    """Return the strongest words, word pairs, structural features and the context, strongest first.
 
     `weights` are the predicted field's; an artifact's fields cancel out in each bucket, so times
     k / (k - 1) they are what a feature adds to the log odds against the mean of the other fields.
@@ -76,6 +101,7 @@ def _explain(features: Features, weights: Floats, odds_factor: float) -> tuple[F
     found = _term_weights(features, weights)
     structure = features.structure * weights[BUCKETS:]
     found.extend(zip(STRUCTURE, structure.tolist(), strict=True))
+    found.append(("earlier turns", float(context)))
     found.sort(key=lambda pair: -abs(pair[1]))
     return tuple(Feature(text, w * odds_factor) for text, w in found[:MOST_FEATURES] if w)
 
@@ -86,8 +112,12 @@ def _term_weights(features: Features, weights: Floats) -> list[tuple[str, float]
     on_terms = weights[features.words.buckets] * features.words.value
     on_terms[features.on_edge] += weights[features.edge.buckets] * features.edge.value
     ranked = np.argsort(-np.abs(on_terms), kind="stable")
-    _, first = np.unique(features.words.buckets[ranked], return_index=True)
-    strongest = ranked[np.sort(first)[:MOST_FEATURES]].tolist()
+    strongest: dict[int, int] = {}  # where each of the strongest buckets stands first in `ranked`
+    for bucket, at in zip(features.words.buckets[ranked].tolist(), ranked.tolist(), strict=True):
+        strongest.setdefault(bucket, at)
+        if len(strongest) == MOST_FEATURES:
+            break
     return [
-        (terms.text[terms.starts[at] : terms.ends[at]], float(on_terms[at])) for at in strongest
+        (terms.text[terms.starts[at] : terms.ends[at]], float(on_terms[at]))
+        for at in strongest.values()
     ]

@@ -68,7 +68,7 @@ def score(rows: Sequence[Row], scores: Table, labels: NDArray[np.int64]) -> Repo
         rows=len(rows),
         accuracy=float(right.mean()),
         macro_accuracy=float(np.mean([file.accuracy for file in files])),
-        ece=_calibration_error(scores.max(axis=1), right),
+        ece=calibration_error(scores.max(axis=1), right),
         files=files,
         kinds=tuple(kind for kind in kinds if kind.rows >= FEWEST_ROWS),
     )
@@ -82,7 +82,11 @@ def _accuracies(names: Sequence[str], right: Flags) -> tuple[Score, ...]:
     return tuple(sorted(scores, key=lambda score: (score.accuracy, score.name)))
 
 
-def _calibration_error(confidence: Table, right: Flags) -> float:
+def calibration_error(confidence: Table, right: Flags) -> float:
+    """Return the mean gap between confidence and accuracy, over 15 bins of confidence.
+
+    Both have an entry for each prompt: how sure the answer was, and whether it was right.
+    """
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights=confidence - right)
     return float(np.abs(gaps).sum() / len(right))

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import compress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -17,18 +18,26 @@ import scipy
 import sklearn
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from modelrouter.classifier.artifact import Artifact, softmax, write_artifact
-from modelrouter.classifier.dataset import PARTS, Row, Source, read_sources
+from modelrouter.classifier.dataset import PARTS, Row, Source, mistakes, read_sources
 from modelrouter.classifier.features import WIDTH, Features, Flags, extract
 from modelrouter.classifier.scoring import Report, Table, score
-from modelrouter.errors import ConfigError, ModelRouterError
+from modelrouter.classifier.typos import disturbed
+from modelrouter.errors import ConfigError
 
-INVERSE_REGULARISATION: Final = 5.0
+INVERSE_REGULARISATION: Final = 40.0
 MOST_ITERATIONS: Final = 300
+
+FOUND_WEIGHT: Final = 1 / 3
+"""What a prompt of a public source counts beside one that was written to train on."""
+
+TYPO_SEED: Final = 1
+TYPO_SHARE: Final = 0.4
+"""The weight of a prompt's misspelt copy; the rest is the prompt's own."""
 
 Matrix: TypeAlias = csr_array
 Labels: TypeAlias = NDArray[np.int64]
@@ -47,8 +56,9 @@ def train(files: Sequence[Path], out_dir: Path) -> Report:
     _check_parts(rows, fields)
     with threadpool_limits(limits=1):  # sums in another order would be other bytes
         matrix = to_matrix(extract(row.text) for row in rows)
+        misspelt = to_matrix(extract(disturbed(row.text, TYPO_SEED)) for row in rows)
         labels = np.array([fields.index(row.label) for row in rows])
-        artifact, temperature = _fit_calibrated(matrix, rows, labels, fields)
+        artifact, temperature = _fit_calibrated(matrix, misspelt, rows, labels, fields)
     held_out = [at for at, row in enumerate(rows) if row.part == "held_out"]
     scores = softmax(_logits(artifact, matrix[held_out]))
     report = score([rows[at] for at in held_out], scores, labels[held_out])
@@ -87,44 +97,48 @@ def _check_parts(rows: Sequence[Row], fields: Sequence[str]) -> None:
 
 
 def _fit_calibrated(
-    matrix: Matrix, rows: Sequence[Row], labels: Labels, fields: tuple[str, ...]
+    matrix: Matrix, misspelt: Matrix, rows: Sequence[Row], labels: Labels, fields: tuple[str, ...]
 ) -> tuple[Artifact, float]:
     """Fit on all rows but the held-out ones, with the temperature a smaller fit asked for.
 
     The temperature comes from a model that has not seen the calibration groups; the model that is
-    kept has, so that no prompt is wasted.
+    kept has, so that no prompt is wasted. Every row is learned from as it is and misspelt.
     """
     parts = np.array([row.part for row in rows])
-    files = np.array([row.file for row in rows])
 
     def fit(chosen: Flags) -> Artifact:
-        weights = _row_weights(files[chosen], labels[chosen])
-        return _fit(matrix[chosen], labels[chosen], weights, fields)
+        both = vstack([matrix[chosen], misspelt[chosen]])
+        weights = row_weights(list(compress(rows, chosen)))
+        both_weights = np.concatenate([weights * (1 - TYPO_SHARE), weights * TYPO_SHARE])
+        return fit_weights(both, np.tile(labels[chosen], 2), both_weights, fields)
 
     aside = parts == "calibration"
     rehearsal = fit(parts == "fit")
-    temperature = _temperature(
-        _logits(rehearsal, matrix[aside]), labels[aside], _row_weights(files[aside], labels[aside])
-    )
+    temperature = _temperature(_logits(rehearsal, matrix[aside]), labels[aside])
     kept = fit(parts != "held_out")
     scale = np.float32(1 / temperature)
     return Artifact(fields, kept.weights * scale, kept.bias * scale), temperature
 
 
-def _row_weights(files: NDArray[np.str_], labels: Labels) -> Table:
-    """Return a weight for each row, 1 on average: a file counts as much as any other, then a label.
+def row_weights(rows: Sequence[Row]) -> Table:
+    """Return a weight for each row, 1 on average: a file counts the root of its size.
 
-    Otherwise a file of thousands of like lines would drown the small ones.
+    Otherwise a file of thousands of like lines would drown the small ones. Found prompts count
+    less than written ones, and all labels count alike.
     """
-    weights: Table = np.ones(len(labels))
-    for groups in (files, labels):
-        _, group_of_row = np.unique(groups, return_inverse=True)
-        weights /= np.bincount(group_of_row, weights)[group_of_row]
+    files, labels = np.array([row.file for row in rows]), np.array([row.label for row in rows])
+    _, file_of_row, sizes = np.unique(files, return_inverse=True, return_counts=True)
+    weights: Table = 1 / np.sqrt(sizes[file_of_row], dtype=np.float64)
+    weights[[row.is_found for row in rows]] *= FOUND_WEIGHT
+    _, label_of_row = np.unique(labels, return_inverse=True)
+    weights /= np.bincount(label_of_row, weights)[label_of_row]
     weights /= weights.mean()
     return weights
 
 
-def _fit(matrix: Matrix, labels: Labels, weights: Table, fields: tuple[str, ...]) -> Artifact:
+def fit_weights(
+    matrix: Matrix, labels: Labels, weights: Table, fields: tuple[str, ...]
+) -> Artifact:
     """Return the weights of a logistic regression, cancelling out over the fields."""
     model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=MOST_ITERATIONS)
     model.fit(matrix, labels, sample_weight=weights)
@@ -143,13 +157,12 @@ def _logits(artifact: Artifact, matrix: Matrix) -> Table:
     return np.asarray(matrix @ artifact.weights.T + artifact.bias, dtype=np.float64)
 
 
-def _temperature(logits: Table, labels: Labels, weights: Table) -> float:
+def _temperature(logits: Table, labels: Labels) -> float:
     """Return the number to divide logits by so that the labels are likeliest (Guo et al. 2017)."""
 
     def loss(log_temperature: float) -> float:
         scores = softmax(logits / np.exp(log_temperature))
-        likelihood = np.log(np.maximum(scores[np.arange(len(labels)), labels], 1e-12))
-        return float(-(weights * likelihood).sum())
+        return float(-np.log(np.maximum(scores[np.arange(len(labels)), labels], 1e-12)).sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
@@ -182,19 +195,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         report = train(options.files, options.out)
-    except ModelRouterError as error:
-        sys.stderr.write(_error_text(error))
+    except ConfigError as error:
+        sys.stderr.write(mistakes(error))
         return error.exit_code
     sys.stdout.write(f"{report}\n")
     return 0
-
-
-def _error_text(error: ModelRouterError) -> str:
-    problems = error.problems if isinstance(error, ConfigError) else ()
-    lines = [*map(str, problems), f"error: {error.message}"]
-    if error.hint:
-        lines.append(f"hint: {error.hint}")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

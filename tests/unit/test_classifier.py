@@ -131,14 +131,13 @@ def test_a_chat_without_a_user_is_judged_by_its_last_message(classifier: Classif
     assert classifier.predict(request).field == "code"
 
 
-@pytest.mark.parametrize("task", ["fim", "completion"])
-def test_a_completion_is_code_by_its_kind(classifier: Classifier, task: str) -> None:
+def test_a_completion_is_code_by_its_kind(classifier: Classifier) -> None:
     """What an editor sends to be completed is code for certain, whatever it says."""
     text = (Message("user", "Once upon a time"),)
-    prediction = classifier.predict(Request(text, task="fim" if task == "fim" else "completion"))
+    prediction = classifier.predict(Request(text, task="completion"))
     assert (prediction.field, prediction.confidence) == ("code", 1.0)
     assert prediction.scores == {"code": 1.0, "general": 0.0}
-    assert [feature.text for feature in prediction.features] == [f"{task} request"]
+    assert [feature.text for feature in prediction.features] == ["completion request"]
 
 
 def test_the_middle_of_a_long_prompt_is_not_read(classifier: Classifier) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from modelrouter.classifier import Classifier
-from modelrouter.classifier.artifact import SHIPPED, Artifact, write_artifact
+from modelrouter.classifier.artifact import SHIPPED, Artifact, read_artifact, write_artifact
 from modelrouter.classifier.features import WIDTH
 from modelrouter.errors import ConfigError
 
@@ -103,7 +103,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "format 2, this version reads 1"),
+        ({"format": 1}, "format 1, this version reads 2"),
         ({"features": None}, "features: expected an object, got NoneType"),
         ({"fields": ["code"]}, "fields: expected two or more different names, got ['code']"),
         (
@@ -151,8 +151,8 @@ def test_more_fields_than_weights_are_refused(folder: Path) -> None:
     """The shape of the arrays must be what the manifest's fields need."""
     edit_manifest(folder, fields=["code", "general", "law"])
     assert refusal(folder) == (
-        f"classifier FOLDER/weights.npz: weights has shape 2 x {WIDTH:,}, "
-        f"the manifest's fields need 3 x {WIDTH:,}"
+        f"classifier FOLDER/weights.npz: weights has shape 1 x {WIDTH:,}, "
+        f"the manifest's fields need 2 x {WIDTH:,}"
     )
 
 
@@ -200,7 +200,7 @@ def test_a_file_that_holds_no_weights_is_refused(folder: Path, data: bytes) -> N
 
 def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
     """A NaN would make every score NaN; it is caught at the door."""
-    plant(folder, archive(weights=np.full((2, WIDTH), np.nan), bias=np.zeros(2)))
+    plant(folder, archive(weights=np.full((1, WIDTH), np.nan), bias=np.zeros(1)))
     assert refusal(folder) == (
         "classifier FOLDER/weights.npz: it holds weights that are not finite numbers"
     )
@@ -209,10 +209,13 @@ def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     """Writing and loading gives the same fields, whatever their names and number."""
     fields = ("code", "law", "medicine")
-    shape = (len(fields), WIDTH)
-    artifact = Artifact(fields, np.ones(shape, np.float32), np.zeros(3, np.float32))
-    write_artifact(tmp_path / "new", artifact, {})
-    assert Classifier.load(tmp_path / "new").fields == fields
+    weights = np.outer([1, 2, -3], np.ones(WIDTH)).astype(np.float32)
+    written = Artifact(fields, weights, np.array([0.5, -1, 0.5], np.float32))
+    write_artifact(tmp_path / "new", written, {})
+    read = read_artifact(tmp_path / "new")
+    assert read.fields == fields
+    assert read.weights.tolist() == written.weights.tolist()
+    assert read.bias.tolist() == written.bias.tolist()
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [
         "manifest.json",
         "weights.npz",
