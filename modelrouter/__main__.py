@@ -1,5 +1,19 @@
-"""`python -m modelrouter` is `modelrouter`."""
+"""The program's door: `modelrouter` and `python -m modelrouter`."""
 
-from modelrouter.cli import main
+import sys
 
-main()
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C is quiet from the first moment, while it is still importing."""
+    try:
+        from modelrouter import cli  # noqa: PLC0415
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,8 @@ The key is complete, so nothing ever needs invalidating. Text only: nothing stor
 (diskcache would: CVE-2025-69872). A cache that fails is bypassed with one warning, never a crash.
 """
 
+import asyncio
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -13,6 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,6 +119,15 @@ class ResultCache:
         self._directory = directory
         self._size_bytes = size_bytes
         self._is_broken = False
+        self._thread = ThreadPoolExecutor(1, "cache")
+
+    async def find_aside(self, key: str) -> Answer | None:
+        """Do `find` in the cache's own thread: a busy database must not hold up the rest."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.find, key)
+
+    async def store_aside(self, key: str, answer: Answer) -> None:
+        """Do `store` in the cache's own thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.store, key, answer)
 
     def find(self, key: str) -> Answer | None:
         """Return the stored answer, or None."""
@@ -128,7 +140,14 @@ class ResultCache:
         self._guarded(lambda: self._database.set(key, text))
 
     def close(self) -> None:
-        """Close the database, where it was opened."""
+        """Close the database, where it was opened. Twice is fine."""
+        self._close()
+        with contextlib.suppress(RuntimeError):  # the thread has ended already
+            self._thread.submit(self._close).result()
+        self._thread.shutdown()
+
+    def _close(self) -> None:
+        """Close this thread's connection: sqlite has one for each."""
         if "_database" in self.__dict__:
             self._database.close()
 
@@ -147,6 +166,7 @@ class ResultCache:
             return self._open()
 
     def _open(self) -> "diskcache.Cache":
+        self._refuse_locked()
         database = diskcache.Cache(
             str(self._directory),
             timeout=BUSY_SECONDS,
@@ -157,6 +177,16 @@ class ResultCache:
         database.get("")  # a damaged table shows itself here, not in the middle of a request
         return database
 
+    def _refuse_locked(self) -> None:
+        """Raise OperationalError where another process holds the database: diskcache would try for
+        a minute.
+        """
+        file = self._directory / diskcache.core.DBNAME
+        if file.exists():
+            with contextlib.closing(sqlite3.connect(file, timeout=BUSY_SECONDS)) as probe:
+                probe.execute("BEGIN IMMEDIATE")
+                probe.rollback()
+
     def _guarded(self, work: Callable[[], T]) -> T | None:
         """Do the work; where it fails, say so once and go on without the cache."""
         if self._is_broken:
@@ -164,7 +194,8 @@ class ResultCache:
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - whatever a planted or damaged row sets off
-            self._is_broken = not isinstance(error, diskcache.Timeout)
+            is_busy = isinstance(error, diskcache.Timeout) or "locked" in str(error)
+            self._is_broken = not is_busy
             reason = str(error) or "another process holds it"
             log.warning("the result cache in %s is bypassed: %s", self._directory, reason)
             return None

@@ -11,7 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from modelrouter.config import ModelEntry, Settings
-from modelrouter.errors import BadModelFile, ConfigError
+from modelrouter.errors import BadModelFile, ConfigError, LoadFailed
 from modelrouter.gguf import GgufFacts, read_facts
 from modelrouter.memory.footprint import Footprint, footprint
 from modelrouter.types import KvType, Sampling
@@ -116,6 +116,22 @@ def _spec(name: str, entry: ModelEntry, facts: GgufFacts) -> ModelSpec:
             kv_type=entry.kv_type,
         ),
     )
+
+
+def refuse_changed_file(spec: ModelSpec) -> None:
+    """Raise LoadFailed where the model's file is not the one that the spec was made of.
+
+    Its footprint, its context and the answers in the cache belong to the file that was read.
+    """
+    try:
+        is_same = read_facts(spec.facts.path).fingerprint == spec.facts.fingerprint
+    except BadModelFile as error:
+        raise LoadFailed(f"{spec.name}: {error.message}", hint=error.hint) from error
+    if not is_same:
+        raise LoadFailed(
+            f"{spec.name}: {spec.facts.path} has changed since its header was read",
+            hint="start modelrouter again, so that it reads the new file",
+        )
 
 
 def _refuse_mute(facts: GgufFacts) -> None:

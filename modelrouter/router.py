@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from modelrouter.cache import Answer, ResultCache, answer_key
 from modelrouter.classifier import Classifier
 from modelrouter.engine.prompt import render
-from modelrouter.errors import CapacityError, DeadlineExceeded, EngineError, ModelRouterError
+from modelrouter.errors import (
+    BadModelFile,
+    CapacityError,
+    DeadlineExceeded,
+    EngineError,
+    ModelRouterError,
+)
 from modelrouter.policy import Policy
 from modelrouter.registry import ModelSpec
 from modelrouter.reply import Reply, Route
@@ -64,7 +70,7 @@ class Router:
         async with _bounded(request.seconds, trace):
             route = self.route(request, trace)
             jobs = self._jobs(request, route.decision, trace)
-            if (found := self._find(jobs, trace)) is not None:
+            if (found := await self._find(jobs, trace)) is not None:
                 job, answer = found
                 yield Reply.replayed(answer, route, job.candidate, trace)
                 return
@@ -77,7 +83,7 @@ class Router:
                 )
                 reply = Reply(stream, route, job.candidate, job.cache_use, trace)
                 yield reply
-            self._store(job, reply)
+            await self._store(job, reply)
 
     def route(self, request: Request, trace: Trace) -> Route:
         """Classify the request and let the policy choose: the path up to the decision."""
@@ -110,17 +116,20 @@ class Router:
 
     def _job(self, request: Request, candidate: Candidate) -> Job:
         spec = self._specs[candidate.model]
-        pieces = render(request, spec.chat)
+        try:
+            pieces = render(request, spec.chat)
+        except BadModelFile as error:
+            raise BadModelFile(f"{spec.name}: {error.message}", hint=error.hint) from error
         sampling = dataclasses.replace(spec.sampling, **request.sampling)
         key = None
         if self._results is not None and request.use_cache and sampling.is_repeatable:
             key = answer_key(spec.identity, pieces, request.max_tokens, request.stop, sampling)
         return Job(candidate, pieces, sampling, key)
 
-    def _find(self, jobs: Sequence[Job], trace: Trace) -> tuple[Job, Answer] | None:
+    async def _find(self, jobs: Sequence[Job], trace: Trace) -> tuple[Job, Answer] | None:
         """Look the candidates' answers up, in their order."""
         for job in jobs:
-            if (answer := self._stored(job)) is not None:
+            if (answer := await self._stored(job)) is not None:
                 trace.note("cache hit", model=job.candidate.model, saved_s=round(answer.seconds, 3))
                 return job, answer
         return None
@@ -151,15 +160,15 @@ class Router:
                 yield job, lease
                 return
 
-    def _stored(self, job: Job) -> Answer | None:
+    async def _stored(self, job: Job) -> Answer | None:
         if self._results is None or job.key is None:
             return None
-        return self._results.find(job.key)
+        return await self._results.find_aside(job.key)
 
-    def _store(self, job: Job, reply: Reply) -> None:
+    async def _store(self, job: Job, reply: Reply) -> None:
         answer = reply.answer()
         if self._results is not None and job.key is not None and answer is not None:
-            self._results.store(job.key, answer)
+            await self._results.store_aside(job.key, answer)
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ class Sampling:
         for name, (low, high) in SAMPLING_RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise RequestError(f"{name} must be from {low:g} to {high:g}, got {value}")
+                raise RequestError(f"{name} must be from {low:,} to {high:,}, got {value:,}")
 
     @property
     def is_repeatable(self) -> bool:
@@ -106,29 +106,28 @@ class Request:
         if not self.messages or not self.messages[-1].content.strip():
             raise RequestError("the prompt is empty", hint="say what you want to know")
         for message in self.messages:
-            refuse_unspeakable(message.content)
+            refuse_unspeakable(message.content, "the prompt")
+        refuse_unspeakable(self.model or "", "the model's name")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise RequestError(f"max_tokens must be at least 1, got {self.max_tokens}")
         if self.seconds is not None and not self.seconds > 0:
             raise RequestError(f"the time limit must be more than 0 seconds, got {self.seconds}")
         for text in self.stop:
-            refuse_unspeakable(text)
+            refuse_unspeakable(text, "a stop string")
         if any(not text for text in self.stop):
             raise RequestError("a stop string is empty; it would stop every answer at once")
         Sampling(**self.sampling)
 
 
-def refuse_unspeakable(text: str) -> None:
+def refuse_unspeakable(text: str, what: str) -> None:
     """Raise RequestError for text that is not text: NUL characters and lone surrogates."""
     if (at := text.find("\0")) >= 0:
-        raise RequestError(
-            f"the prompt holds a NUL character at position {at:,}: is it a binary file?"
-        )
+        raise RequestError(f"{what} holds a NUL character at position {at:,}: is it a binary file?")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise RequestError(
-            f"the prompt is not valid Unicode: U+{ord(text[error.start]):04X} stands alone "
+            f"{what} is not valid Unicode: U+{ord(text[error.start]):04X} stands alone "
             f"at position {error.start:,}"
         ) from error
 

@@ -56,7 +56,7 @@ def ask(
     )
     page = Page(as_json=as_json, is_streamed=stream and not as_json, is_verbose=verbose)
     source = find_config(config)
-    server = find_server(source.path, policy)
+    server = find_server(source, policy)
     if server is None:
         page.note(f"no server runs for {source.path}; answering in this process")
         _answer_here(request, source, policy, page)

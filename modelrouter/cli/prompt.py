@@ -1,10 +1,14 @@
 """The prompt as a person gives it: words on the command line, text piped in, or both."""
 
+import select
 import sys
 from collections.abc import Sequence
 
 from modelrouter.errors import RequestError
 from modelrouter.types import Message
+
+PATIENCE_SECONDS = 1.0
+"""A pipe that stays open and silent for longer gets a word of explanation."""
 
 
 def messages(words: Sequence[str] | None, system: str | None) -> tuple[Message, ...]:
@@ -19,6 +23,8 @@ def _piped() -> str:
     """Return the text on stdin, "" where that is a terminal. RequestError where it is not text."""
     if sys.stdin is None or sys.stdin.isatty():
         return ""
+    if not select.select([sys.stdin], [], [], PATIENCE_SECONDS)[0]:
+        sys.stderr.write("reading stdin to its end (`< /dev/null` for none)\n")
     data = sys.stdin.buffer.read()
     try:
         return data.decode().rstrip("\n")

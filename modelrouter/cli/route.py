@@ -23,7 +23,7 @@ def route(
     """Explain which model a question would go to, without asking it."""
     request = Request(messages(prompt, system), model=model)
     source = find_config(config)
-    server = find_server(source.path, policy)
+    server = find_server(source, policy)
     explanation = _route_here(request, source, policy) if server is None else server.route(request)
     if as_json:
         sys.stdout.write(json.dumps(explanation, ensure_ascii=False) + "\n")

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from modelrouter.engine.process import Engine, Stream
 from modelrouter.errors import CapacityError, LoadFailed, ModelRouterError
-from modelrouter.registry import ModelSpec
+from modelrouter.registry import ModelSpec, refuse_changed_file
 from modelrouter.scheduler.core import Core, Effect, Grant, Load, Needs, Refuse, Ticket, Unload
 from modelrouter.types import Forecast, Piece, Sampling
 
@@ -136,7 +136,9 @@ class Scheduler:
 
     async def _load(self, model: str) -> None:
         try:
-            engine = await Engine.start(self._specs[model])
+            spec = self._specs[model]
+            await asyncio.to_thread(refuse_changed_file, spec)
+            engine = await Engine.start(spec)
         except ModelRouterError as error:
             self._load_failed(model, error)
         except Exception as error:

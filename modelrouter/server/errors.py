@@ -34,6 +34,11 @@ def add_error_handlers(asgi: FastAPI) -> None:
         said = "; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
         return JSONResponse(_body(400, said, "bad_request"), 400)
 
+    @asgi.exception_handler(Exception)
+    async def bug(_request: Request, error: Exception) -> JSONResponse:
+        said = f"a mistake of the server's own: {type(error).__name__}"
+        return JSONResponse(_body(500, said, "internal_error"), 500)
+
     @asgi.exception_handler(HTTPException)
     async def http(_request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(_body(error.status_code, str(error.detail), None), error.status_code)

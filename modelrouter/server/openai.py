@@ -1,14 +1,14 @@
 """OpenAI's dialect: chat completions and models, and beside them `/v1/route`, which only decides.
 
-Field names and shapes are those of the OpenAI API reference; what a request asks for and this
-server
-cannot do is refused, what only annotates a request (`user`, `metadata`, ...) is passed over.
+Field names and shapes are those of the OpenAI API reference. Known wishes that this server cannot
+fulfil are refused; fields it does not know are passed over, as the clients in the field expect.
 """
 
 import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modelrouter import types
 from modelrouter.app import App
-from modelrouter.errors import ModelRouterError, RequestError
+from modelrouter.errors import ModelRouterError, RequestError, UnknownModel, did_you_mean
 from modelrouter.reply import Reply
 from modelrouter.server import sse
 from modelrouter.server.answering import Answering, ClientGone
@@ -41,6 +41,7 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
+    tool_calls: list[Any] | None = Field(default=None, max_length=0)
 
     def to_message(self) -> types.Message:
         """Return the turn in our words."""
@@ -65,8 +66,8 @@ class ChatRequest(BaseModel):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     stop: str | list[str] | None = None
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -82,8 +83,12 @@ class ChatRequest(BaseModel):
 
     n: int | None = None
     tools: list[Any] | None = None
+    functions: list[Any] | None = None
     response_format: dict[str, Any] | None = None
+    grammar: str | None = None
+    json_schema: Any = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
 
     def to_request(self) -> types.Request:
@@ -110,7 +115,10 @@ class ChatRequest(BaseModel):
         kind = (self.response_format or {}).get("type", "text")
         wishes = {
             "tools": bool(self.tools),
-            "logprobs": bool(self.logprobs),
+            "functions": bool(self.functions),
+            "grammar": bool(self.grammar),
+            "json_schema": bool(self.json_schema),
+            "logprobs": bool(self.logprobs or self.top_logprobs),
             "logit_bias": bool(self.logit_bias),
             f"response_format {kind}": kind != "text",
             f"n = {self.n}": self.n not in {None, 1},
@@ -123,6 +131,7 @@ class ChatRequest(BaseModel):
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a chat, as a whole or as a stream."""
     answering = Answering(_app(request).router, body.to_request())
+    options = body.stream_options
     try:
         if not body.stream:
             reply = await answering.whole(request.receive)
@@ -131,7 +140,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)
     return StreamingResponse(
-        _stream(answering, include_usage=body.stream_options.include_usage),
+        _stream(answering, include_usage=bool(options and options.include_usage)),
         media_type=sse.MEDIA_TYPE,
         headers=sse.HEADERS | (_headers(answering.reply) if answering.reply else {}),
     )
@@ -148,12 +157,26 @@ async def route(body: ChatRequest, request: Request) -> dict[str, Fact]:
 @routes.get("/models", response_model=None)
 async def models(request: Request) -> dict[str, Fact]:
     """List what a request's `model` may say: `auto`, the roles, the usable models."""
-    catalogue = _app(request).catalogue
-    names: list[Fact] = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "modelrouter"}
-        for name in ["auto", *catalogue.roles, *catalogue.specs]
-    ]
+    names: list[Fact] = [_model(name) for name in _names(request)]
     return {"object": "list", "data": names}
+
+
+@routes.get("/models/{name:path}", response_model=None)
+async def model(name: str, request: Request) -> dict[str, Fact]:
+    """Say that there is a model, or a role, of this name."""
+    names = _names(request)
+    if name not in names:
+        raise UnknownModel(f'no model or role "{name}"', hint=did_you_mean(name, names))
+    return _model(name)
+
+
+def _names(request: Request) -> list[str]:
+    catalogue = _app(request).catalogue
+    return ["auto", *catalogue.roles, *catalogue.specs]
+
+
+def _model(name: str) -> dict[str, Fact]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "modelrouter"}
 
 
 def _app(request: Request) -> App:
@@ -166,7 +189,7 @@ def _headers(reply: Reply) -> dict[str, str]:
     return {
         "x-modelrouter-model": reply.model,
         "x-modelrouter-role": reply.role or "",
-        "x-modelrouter-rule": reply.route.decision.rule,
+        "x-modelrouter-rule": quote(reply.route.decision.rule, safe=" "),
         "x-modelrouter-confidence": f"{reply.route.prediction.confidence:.4f}",
         "x-modelrouter-cache": reply.cache_use,
     }

@@ -4,6 +4,8 @@ is.
 
 import asyncio
 import contextlib
+import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 
@@ -15,6 +17,8 @@ from modelrouter.errors import ConfigError
 from modelrouter.server import create
 from modelrouter.server.auth import refuse_open_door
 from modelrouter.whereabouts import Note
+
+log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5
 """How long answers may go on after the server was asked to stop."""
@@ -59,7 +63,7 @@ async def _serve(
     async def lifespan(_asgi: FastAPI) -> AsyncIterator[None]:
         async with app:
             app.scheduler.warm()
-            note.write()
+            _leave(note)
             announce(url)
             try:
                 yield
@@ -74,4 +78,15 @@ async def _serve(
         server_header=False,
         date_header=False,
     )
-    await uvicorn.Server(config).serve(sockets=[listener])
+    server = uvicorn.Server(config)
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGHUP, server.handle_exit, signal.SIGTERM, None
+    )
+    await server.serve(sockets=[listener])
+
+
+def _leave(note: Note) -> None:
+    try:
+        note.write()
+    except OSError as error:
+        log.warning("`ask` will not find this server by itself (%s); set MODELROUTER_URL", error)

@@ -123,10 +123,11 @@ def steps(trace: Trace | None) -> list[str]:
     return [step.name for step in trace.steps]
 
 
-async def in_line(task: asyncio.Task[Reply]) -> None:
-    """Let the task come as far as it can without news from outside."""
-    await asyncio.sleep(0)
-    assert not task.done()
+async def in_line(app: App, model: str, task: asyncio.Task[Reply]) -> None:
+    """Wait until the task waits for a slot of the model."""
+    while not app.scheduler.forecast()[model].waiting:
+        assert not task.done()
+        await asyncio.sleep(0)
 
 
 async def test_a_trace_has_every_step_in_order(open_app: OpenApp) -> None:
@@ -254,8 +255,7 @@ async def test_when_full_next_waits_for_the_last_candidate(open_app: OpenApp) ->
     async with open_app("next") as app, app.scheduler.lease("a"):
         async with app.scheduler.lease("b"):
             waiter = asyncio.create_task(answered(app, asking()))
-            await in_line(waiter)
-            assert app.scheduler.forecast()["b"].waiting == 1
+            await in_line(app, "b", waiter)
         assert (await waiter).model == "b"
 
 
@@ -264,8 +264,7 @@ async def test_when_full_wait_waits_for_the_first_candidate(open_app: OpenApp) -
     async with open_app("wait") as app:
         async with app.scheduler.lease("a"):
             waiter = asyncio.create_task(answered(app, asking()))
-            await in_line(waiter)
-            assert app.scheduler.forecast()["a"].waiting == 1
+            await in_line(app, "a", waiter)
         assert (await waiter).model == "a"
 
 

@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from modelrouter.errors import CapacityError, LoadFailed, NeverFits, SlotsBusy, WorkerDied
+from modelrouter.gguf import read_facts
 from modelrouter.registry import ModelSpec
 from modelrouter.scheduler.scheduler import Lease, Scheduler
 from modelrouter.types import Delta, ModelState, Piece, Sampling
@@ -198,9 +199,8 @@ async def test_a_load_that_fails_is_told_to_all_and_tried_anew(
     """Each waiter has an error of his own; once the file is mended, the model loads."""
     file = tmp_path / "moving.gguf"
     file.write_bytes(specs["a"].facts.path.read_bytes())
-    moved = replace(specs["a"].facts, path=file)
+    moved, content, status = read_facts(file), file.read_bytes(), file.stat()
     async with scheduler_of({"a": replace(specs["a"], facts=moved)}, "a") as scheduler:
-        content = file.read_bytes()
         file.write_bytes(content[: len(content) // 2])
         errors = await asyncio.gather(
             *(answer(scheduler, "a") for _ in range(2)), return_exceptions=True
@@ -208,6 +208,9 @@ async def test_a_load_that_fails_is_told_to_all_and_tried_anew(
         assert [type(error) for error in errors] == [LoadFailed] * 2
         assert errors[0] is not errors[1]
         file.write_bytes(content)
+        with pytest.raises(LoadFailed, match="has changed since its header was read"):
+            await answer(scheduler, "a")
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
         assert await answer(scheduler, "a")
 
 

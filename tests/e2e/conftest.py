@@ -134,8 +134,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             env=os.environ | env,
         )
         assert process.stderr is not None
-        line = process.stderr.readline()
-        assert line.startswith("modelrouter listens on "), line + process.stderr.read()
+        said = ""
+        while not (line := process.stderr.readline()).startswith("modelrouter listens on "):
+            said += line
+            assert line, said
         servers.append(Server(line.split()[-1], process))
         return servers[-1]
 

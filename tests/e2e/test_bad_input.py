@@ -112,7 +112,7 @@ def test_max_tokens_below_one(run: Run, tiny_config: Path, limit: str) -> None:
     ("options", "said"),
     [
         (["--temperature", "-1"], "temperature must be from 0 to 5, got -1.0"),
-        (["--seed", "-1"], "seed must be from 0 to 4.29497e+09, got -1"),
+        (["--seed", "-1"], "seed must be from 0 to 4,294,967,294, got -1"),
         (["--timeout", "0"], "the time limit must be more than 0 seconds, got 0.0"),
         (["--temperature", "nan"], "temperature must be from 0 to 5, got nan"),
     ],

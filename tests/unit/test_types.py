@@ -32,7 +32,7 @@ def request_of(content: str = "Hi", **settings: Any) -> Request:
         ({"stop": ("\n", "")}, "a stop string is empty; it would stop every answer at once"),
         (
             {"stop": ("a\udc80",)},
-            "the prompt is not valid Unicode: U+DC80 stands alone at position 1",
+            "a stop string is not valid Unicode: U+DC80 stands alone at position 1",
         ),
         ({"sampling": {"temperature": 5.5}}, "temperature must be from 0 to 5, got 5.5"),
         (
@@ -80,7 +80,7 @@ def test_sampling_takes_its_range_and_nothing_beyond(name: str) -> None:
         setting = {name: value}
         with pytest.raises(RequestError) as refusal:
             Sampling(**setting)
-        assert refusal.value.message == f"{name} must be from {low:g} to {high:g}, got {value}"
+        assert refusal.value.message == f"{name} must be from {low:,} to {high:,}, got {value:,}"
 
 
 def test_every_sampling_setting_has_a_range() -> None:
