@@ -1,15 +1,20 @@
 """`modelrouter check`: all that is wrong in models.toml, the policies and the model files."""
 
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from modelrouter.cli import options
 from modelrouter.config import check as check_files
 from modelrouter.config import find_config, load
-from modelrouter.errors import ConfigError
+from modelrouter.errors import BadModelFile, ConfigError, RequestError
+
+if TYPE_CHECKING:
+    from modelrouter.registry import Catalogue
 
 
 def check(*, config: options.Config = None) -> None:
-    """Check models.toml, the policies, and the models' files."""
+    """Check models.toml, the policies, and the models' files and chat templates."""
     from modelrouter.classifier import Classifier
     from modelrouter.registry import catalogue
 
@@ -18,7 +23,22 @@ def check(*, config: options.Config = None) -> None:
     if problems := check_files(source, fields=fields):
         raise ConfigError("\n".join(map(str, problems)), problems=problems)
     found = catalogue(load(source, fields=fields))
-    if found.unusable:
-        said = (f"models.{name}: {error.message}" for name, error in found.unusable.items())
+    said = [f"models.{name}: {error.message}" for name, error in found.unusable.items()]
+    if said := [*said, *_broken_templates(found)]:
         raise ConfigError("\n".join(said))
     sys.stdout.write(f"{source.path}: all is well; models: {', '.join(found.specs)}\n")
+
+
+def _broken_templates(found: "Catalogue") -> Iterator[str]:
+    """Render a greeting with each model's chat template; a refusal is the template's right."""
+    from modelrouter.engine.prompt import render_chat
+    from modelrouter.types import Message
+
+    for name, spec in found.specs.items():
+        try:
+            if spec.chat is not None:
+                render_chat(spec.chat, [Message("user", "Hi")])
+        except BadModelFile as error:
+            yield f"models.{name}: {error.message}"
+        except RequestError:
+            pass

@@ -1,6 +1,4 @@
-"""The server's process: a socket, uvicorn on it, and a note for clients on this machine where it
-is.
-"""
+"""The server's process: a socket, uvicorn on it, and the note that says where it is."""
 
 import asyncio
 import contextlib

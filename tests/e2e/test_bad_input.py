@@ -74,6 +74,18 @@ def test_a_model_that_llama_cpp_cannot_load(run: Run, tmp_path: Path, tiny_gguf:
     assert "unknown model architecture: 'lhama'" in done.stderr
 
 
+def test_a_broken_chat_template(run: Run, tmp_path: Path, tiny_gguf: Path) -> None:
+    """`check` tries the template, and `ask` says whose it is."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny_gguf.read_bytes().replace(b"{% for ", b"{% fur "))
+    config = write_config(tmp_path / "odd", path)
+    said = "tiny: the model's chat template cannot be rendered: Encountered unknown tag 'fur'"
+    checked, asked = run("check", "--config", config), run("ask", "--config", config, "hi")
+    assert (checked.returncode, asked.returncode) == (2, 2)
+    assert f"error: models.{said}" in checked.stderr
+    assert f"error: {said}" in asked.stderr
+
+
 def test_an_unknown_model(run: Run, tiny_config: Path) -> None:
     """An unknown model is refused with the nearest name and the list of what there is."""
     done = run("ask", "--config", tiny_config, "-m", "tinny", "hi")
