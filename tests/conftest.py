@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from modelrouter import config, synthetic
 from modelrouter.registry import ModelSpec, catalogue
+
+# A busy machine is slow, not wrong: no example has a deadline.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 MakeSpec: TypeAlias = Callable[..., ModelSpec]
 

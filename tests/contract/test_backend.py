@@ -190,7 +190,7 @@ def test_close_twice(backend: Backend) -> None:
     backend.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text())
 def test_tokens_are_the_text_again(backend: Backend, text: str) -> None:
     """The bytes of a prompt's tokens are the prompt's, whatever script, also NUL and emoji."""

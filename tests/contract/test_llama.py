@@ -218,7 +218,7 @@ def test_a_control_token_is_one_only_in_a_special_piece(tiny: LlamaBackend, text
     assert tiny.bytes_of(token_id(text)) == b""
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(st.text() | st.sampled_from([*CONTROL_TOKENS, "<|im_", "end|>"])).map("".join)
 )

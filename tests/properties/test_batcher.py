@@ -346,5 +346,5 @@ def test_batcher() -> None:
     """No order of events makes the batcher lose a request, spoil an answer or break a pass."""
     run_state_machine_as_test(
         BatcherMachine,
-        settings=settings(max_examples=300, stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=300, stateful_step_count=30),
     )

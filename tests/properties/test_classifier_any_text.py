@@ -37,7 +37,7 @@ def check(prediction: Prediction) -> None:
 @example("İİİ ß ﬁ Ǆ")
 @example("a\u0301" * 200)
 @example("\U0010ffff")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_has_a_prediction(text: str) -> None:
     """Whatever Unicode can say is classified; scores sum to 1 and name the field."""
     check(predict(text))
@@ -50,7 +50,7 @@ def test_ten_megabytes_of_one_character_have_a_prediction(character: str) -> Non
 
 
 @given(speakable)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_prediction_is_repeatable(text: str) -> None:
     """The classifier keeps no state: the same text gives the same prediction."""
     assert predict(text) == predict(text)
@@ -59,7 +59,7 @@ def test_a_prediction_is_repeatable(text: str) -> None:
 @given(st.text())
 @example("\0")
 @example("\ud800 alone")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_str_has_features(text: str) -> None:
     """Feature extraction accepts every str, also what a request would refuse."""
     features = extract(text)

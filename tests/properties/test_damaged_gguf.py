@@ -31,7 +31,7 @@ def facts_or_refusal(path: Path, content: bytes) -> None:
         assert facts.weights_bytes <= len(content)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_bytes(data: st.DataObject, whole: Path) -> None:
     """Any bytes of the header may be anything: the answer is facts or BadModelFile."""
@@ -44,7 +44,7 @@ def test_damaged_bytes(data: st.DataObject, whole: Path) -> None:
     facts_or_refusal(whole.with_name("damaged.gguf"), bytes(content))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(at=st.integers(0, 500), value=st.integers(0, 2**64 - 1))
 def test_damaged_numbers(at: int, value: int, whole: Path) -> None:
     """A length, count or type of any value at all is survived."""
@@ -53,7 +53,7 @@ def test_damaged_numbers(at: int, value: int, whole: Path) -> None:
     facts_or_refusal(whole.with_name("damaged.gguf"), bytes(content))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_cut_anywhere(share: float, whole: Path) -> None:
     """A file cut short at any byte is refused, for the last byte of the weights too."""

@@ -338,6 +338,4 @@ class Scheduling(RuleBasedStateMachine):
 
 
 TestScheduling = Scheduling.TestCase
-TestScheduling.settings = settings(
-    max_examples=300, stateful_step_count=50, deadline=None, database=None
-)
+TestScheduling.settings = settings(max_examples=300, stateful_step_count=50, database=None)

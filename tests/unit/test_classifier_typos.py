@@ -42,7 +42,7 @@ def test_short_words_are_left_alone(text: str) -> None:
 
 
 @given(st.text(), st.integers(0, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_can_be_disturbed(text: str, seed: int) -> None:
     """Whatever Unicode holds, nothing breaks and little is added."""
     assert len(disturbed(text, seed)) <= 4 * len(text) + 20

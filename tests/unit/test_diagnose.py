@@ -237,7 +237,7 @@ class Writing:
         self.text += f"{written}\n"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(root=ENTRIES, blocks=BLOCKS, newline=st.sampled_from(["\n", "\r\n"]))
 def test_every_place_is_found_on_its_line(
     root: list[Entry], blocks: list[Block], newline: str

@@ -64,7 +64,7 @@ def tokenizer(path: Path) -> Iterator[Tokenizer]:
         yield Tokenizer(model)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=60))
 @example(text="  indented\n\ttabs\r\n\n\n  and   runs of spaces   ")
 @example(text="日本語 naïve café 👩‍👩‍👧 \u202e \ufeff \x00 \x7f")
