@@ -83,7 +83,8 @@ class Router:
                 )
                 reply = Reply(stream, route, job.candidate, job.cache_use, trace)
                 yield reply
-            await self._store(job, reply)
+        # Out of the time limit: the answer is whole, and a busy cache must not make an error of it.
+        await self._store(job, reply)
 
     def route(self, request: Request, trace: Trace) -> Route:
         """Classify the request and let the policy choose: the path up to the decision."""

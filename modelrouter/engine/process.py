@@ -54,9 +54,9 @@ WORKER = (sys.executable, "-P", "-m", "modelrouter.engine.worker")
 """-P: a file named json.py in the user's folder must not become part of the worker."""
 
 ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
-"""llama.cpp's threads meet hundreds of times a token. By default each spins for about a millisecond
-when another is late, and one busy program beside it on the box costs 99% of the speed (measured:
-147 to 0.5 tokens/s); after 1,000 turns, some 10 microseconds, a sleep is cheaper. See ADR 14.
+"""llama.cpp's threads meet hundreds of times a token. By default each spins for up to 300,000 turns
+when another is late, and one busy program beside it on the box costs 99% of the speed; after 1,000
+turns a sleep is cheaper. ADR 14 has the measurements.
 """
 
 StreamEvent = Delta | Done

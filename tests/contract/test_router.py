@@ -7,7 +7,9 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -121,6 +123,23 @@ def steps(trace: Trace | None) -> list[str]:
     """Return the names of the trace's steps."""
     assert trace is not None
     return [step.name for step in trace.steps]
+
+
+async def test_a_busy_cache_makes_no_error_of_a_whole_answer(
+    open_app: OpenApp, tmp_path: Path
+) -> None:
+    """Storing comes after the time limit: who has the answer is not told that time was up."""
+    async with open_app() as app:
+        await answered(app, asking())  # the model is loaded, the cache's database made
+        (database,) = (tmp_path / "home").rglob("cache.db")
+        with closing(sqlite3.connect(database)) as other:
+            async with app.router.ask(asking("And a tuple?", max_tokens=2, seconds=1.5)) as reply:
+                other.execute("BEGIN EXCLUSIVE")  # held for longer than the limit
+                async for _ in reply:
+                    pass
+            assert reply.finish is not None
+        fresh = await answered(app, asking("And a tuple?", max_tokens=2))
+    assert fresh.cache_use == "miss"
 
 
 async def in_line(app: App, model: str, task: asyncio.Task[Reply]) -> None:

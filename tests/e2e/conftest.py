@@ -73,6 +73,8 @@ class Server:
 
     url: str
     process: "subprocess.Popen[str]"
+    said: str
+    """What it wrote to stderr before it listened."""
 
     def workers(self) -> list[psutil.Process]:
         """Return its worker processes."""
@@ -138,7 +140,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         while not (line := process.stderr.readline()).startswith("modelrouter listens on "):
             said += line
             assert line, said
-        servers.append(Server(line.split()[-1], process))
+        servers.append(Server(line.split()[-1], process, said))
         return servers[-1]
 
     yield start

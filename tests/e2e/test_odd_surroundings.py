@@ -108,6 +108,7 @@ def test_a_state_folder_that_cannot_be_written(serve: Serve, tiny_config: Path) 
     """The server serves, and says why `ask` will not find it."""
     server = serve(tiny_config, XDG_STATE_HOME="/dev/null/state")
     assert server.get("/health")[0] == 200
+    assert "`ask` will not find this server by itself" in server.said
 
 
 def test_rule_names_of_any_script_reach_the_headers(serve: Serve, tiny_config: Path) -> None:
