@@ -164,6 +164,7 @@ def _body(request: Request) -> dict[str, Any]:
         "stop": list(request.stop),
         "cache": request.use_cache,
         "timeout": request.seconds,
+        "tags": sorted(request.tags),
         **request.sampling,
     }
 

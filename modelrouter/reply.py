@@ -19,6 +19,7 @@ from modelrouter.types import (
     Finish,
     Forecast,
     Prediction,
+    Request,
     Timings,
     Usage,
 )
@@ -28,6 +29,7 @@ from modelrouter.types import (
 class Route:
     """Where a request goes and why: the path up to the decision."""
 
+    request: Request
     prediction: Prediction
     forecast: Forecast
     decision: Decision
@@ -36,21 +38,24 @@ class Route:
         """Return the explanation as plain values: field, rule, candidates with their states."""
         prediction, decision = self.prediction, self.decision
         return {
+            "task": prediction.task,
             "field": prediction.field,
             "confidence": round(prediction.confidence, 4),
             "scores": {field: round(score, 4) for field, score in prediction.scores.items()},
+            "runner_up": prediction.runner_up,
             "features": [
                 {"text": f.text, "weight": round(f.weight, 3)} for f in prediction.features
             ],
             "rule": decision.rule,
             "policy": decision.policy,
             "when_full": decision.when_full,
+            "stays": decision.stays,
             "candidates": [self._candidate(candidate) for candidate in decision.candidates],
             "skipped": [{"model": s.model, "reason": s.reason} for s in decision.skipped],
         }
 
     def _candidate(self, candidate: Candidate) -> Fact:
-        seen = self.forecast[candidate.model]
+        seen, tokens = self.forecast[candidate.model], self.request.prompt_tokens
         return {
             "model": candidate.model,
             "role": candidate.role,
@@ -58,6 +63,8 @@ class Route:
             "fits": seen.fits,
             "free_slots": seen.free_slots,
             "waiting": seen.waiting,
+            "first_token_seconds": _rounded(seen.first_token_seconds(tokens)),
+            "answer_seconds": _rounded(seen.answer_seconds(tokens, self.request.max_tokens)),
         }
 
 
@@ -132,6 +139,10 @@ class Reply:
             prefill_ms=round(done.timings.prefill_seconds * 1000, 3),
             decode_ms=round(done.timings.decode_seconds * 1000, 3),
         )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 async def _events_of(answer: Answer) -> AsyncIterator[Delta | Done]:

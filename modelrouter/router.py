@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from modelrouter.cache import Answer, ResultCache, answer_key
 from modelrouter.classifier import Classifier
+from modelrouter.conversations import Conversations
 from modelrouter.engine.prompt import render
 from modelrouter.errors import (
     BadModelFile,
@@ -59,6 +60,7 @@ class Router:
         self._policy = policy
         self._results = results
         self._scheduler = scheduler
+        self._conversations = Conversations()
 
     @asynccontextmanager
     async def ask(self, request: Request) -> AsyncIterator[Reply]:
@@ -72,6 +74,7 @@ class Router:
             jobs = self._jobs(request, route.decision, trace)
             if (found := await self._find(jobs, trace)) is not None:
                 job, answer = found
+                self._conversations.note(request.messages, answer.text, job.candidate.model)
                 yield Reply.replayed(answer, route, job.candidate, trace)
                 return
             async with self._lease_first(jobs, route.decision, trace) as (job, lease):
@@ -83,23 +86,31 @@ class Router:
                 )
                 reply = Reply(stream, route, job.candidate, job.cache_use, trace)
                 yield reply
+        self._conversations.note(request.messages, reply.text, reply.model)
         # Out of the time limit: the answer is whole, and a busy cache must not make an error of it.
         await self._store(job, reply)
 
     def route(self, request: Request, trace: Trace) -> Route:
         """Classify the request and let the policy choose: the path up to the decision."""
         prediction = self._classifier.predict(request)
-        trace.note("classify", field=prediction.field, confidence=round(prediction.confidence, 4))
+        trace.note(
+            "classify",
+            field=prediction.field,
+            confidence=round(prediction.confidence, 4),
+            task=prediction.task,
+        )
         forecast = self._scheduler.forecast()
-        decision = self._policy.decide(request, prediction, forecast)
+        answered_by = self._conversations.answered_by(request.messages)
+        decision = self._policy.decide(request, prediction, forecast, answered_by)
         trace.note(
             "decide",
             policy=decision.policy,
             rule=decision.rule,
             candidates=[candidate.model for candidate in decision.candidates],
             skipped={skipped.model: skipped.reason for skipped in decision.skipped},
+            stays=decision.stays,
         )
-        return Route(prediction, forecast, decision)
+        return Route(request, prediction, forecast, decision)
 
     def _jobs(self, request: Request, decision: Decision, trace: Trace) -> list[Job]:
         """Render the request for each candidate; pass over who cannot take it, if another can."""
@@ -113,7 +124,20 @@ class Router:
                 failures.append(error)
         if not jobs:
             raise failures[0]
-        return jobs
+        return self._those_with_room(request.prompt_tokens, jobs, trace)
+
+    def _those_with_room(self, prompt_tokens: int, jobs: list[Job], trace: Trace) -> list[Job]:
+        """Pass over models whose context is too small by all appearances, if another's is not.
+
+        The count is a guess, so nobody is refused by it: the model itself counts exactly.
+        """
+        roomy = [j for j in jobs if prompt_tokens < self._specs[j.candidate.model].context_tokens]
+        for job in jobs if roomy else ():
+            if job not in roomy:
+                context = self._specs[job.candidate.model].context_tokens
+                reason = f"about {prompt_tokens:,} tokens do not fit its context of {context:,}"
+                trace.note("pass over", model=job.candidate.model, reason=reason)
+        return roomy or jobs
 
     def _job(self, request: Request, candidate: Candidate) -> Job:
         spec = self._specs[candidate.model]

@@ -6,16 +6,29 @@ Nothing here does I/O, reads a clock or knows a library. A value that makes no s
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict, get_args
+from typing import Final, Literal, TypedDict, get_args
 
 from modelrouter.errors import RequestError
 
-Task = Literal["chat", "completion"]
+Task = Literal["chat", "completion", "background"]
+"""What kind of work a request is: a person's chat, an editor's completion, a program's side job."""
+
 Speaker = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "cancelled"]
 CacheUse = Literal["hit", "miss", "bypass"]
 WhenFull = Literal["next", "wait"]
 KvType = Literal["f16", "q8_0", "q4_0"]
+Standing = Literal["unloaded", "loading", "ready", "free", "busy", "failed"]
+"""What a rule may ask of a model; `free` and `busy` are both `ready`."""
+
+UNSURE: Final = "unsure"
+"""The field of a prediction that a policy does not trust."""
+
+BYTES_PER_TOKEN: Final = 4
+"""What a token is worth in UTF-8, roughly, in prose and code alike."""
+
+TYPICAL_ANSWER_TOKENS: Final = 256
+"""The length of an answer that nobody bounds, for forecasts."""
 
 SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
 
@@ -88,8 +101,8 @@ class Request:
 
     `model` names a model or a role and beats the policy; None lets the policy choose.
     `max_tokens` None stops at the model's own end or the end of its context. `seconds` bounds the
-    whole
-    answer, waiting included; None gives it all the time it takes.
+    whole answer, waiting included; None gives it all the time it takes. `tags` and `headers` (by
+    lower-case name) are for the policy's rules alone.
     """
 
     messages: tuple[Message, ...]
@@ -100,6 +113,18 @@ class Request:
     sampling: SamplingOverrides = field(default_factory=SamplingOverrides)
     use_cache: bool = True
     seconds: float | None = None
+    tags: frozenset[str] = frozenset()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """About how many tokens all messages have: no model is chosen yet that could count them."""
+        return sum(len(m.content.encode()) for m in self.messages) // BYTES_PER_TOKEN + 1
+
+    @property
+    def turns(self) -> int:
+        """How often the user has spoken."""
+        return sum(message.speaker == "user" for message in self.messages)
 
     def __post_init__(self) -> None:
         """Refuse at the door what no model can answer."""
@@ -142,12 +167,22 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the classifier says a request is about. `scores` sum to 1; `field` has the highest."""
+    """What the classifier says a request is about. `scores` sum to 1; `field` has the highest.
+
+    `task` is the request's, or "background" where a chat turns out to be a program's side job.
+    """
 
     field: str
     confidence: float
     scores: Mapping[str, float]
     features: tuple[Feature, ...] = ()
+    task: Task = "chat"
+
+    @property
+    def runner_up(self) -> str | None:
+        """The field with the second highest score."""
+        others = (field for field in self.scores if field != self.field)
+        return max(others, key=self.scores.__getitem__, default=None)
 
 
 class ModelState(enum.StrEnum):
@@ -157,16 +192,52 @@ class ModelState(enum.StrEnum):
     LOADING = "loading"
     READY = "ready"
     UNLOADING = "unloading"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelForecast:
-    """A snapshot of one model for the policy: advisory, out of date the moment it is made."""
+    """A snapshot of one model for the policy: advisory, out of date the moment it is made.
+
+    Times are what this box has measured of the model so far; None where it has not yet.
+    `load_seconds` and `queue_seconds` are what is left of the load and of the line at this moment.
+    """
 
     state: ModelState
     fits: bool
     free_slots: int
     waiting: int
+    load_seconds: float | None = None
+    queue_seconds: float | None = None
+    prefill_tokens_per_second: float | None = None
+    decode_tokens_per_second: float | None = None
+
+    def stands(self, standing: Standing) -> bool:
+        """Tell whether a rule that asks for this standing holds."""
+        is_ready = self.state is ModelState.READY
+        if standing == "free":
+            return is_ready and self.free_slots > 0
+        if standing == "busy":
+            return is_ready and self.free_slots == 0
+        if standing == "unloaded":
+            return self.state in {ModelState.UNLOADED, ModelState.UNLOADING}
+        return self.state.value == standing
+
+    def first_token_seconds(self, prompt_tokens: int) -> float | None:
+        """Return the seconds until an answer to so long a prompt begins."""
+        known = (self.load_seconds, self.queue_seconds, self.prefill_tokens_per_second)
+        if not self.fits or None in known or not self.prefill_tokens_per_second:
+            return None
+        waiting_seconds = (self.load_seconds or 0) + (self.queue_seconds or 0)
+        return waiting_seconds + prompt_tokens / self.prefill_tokens_per_second
+
+    def answer_seconds(self, prompt_tokens: int, answer_tokens: int | None) -> float | None:
+        """Return the seconds until an answer is whole; None for its tokens takes a usual length."""
+        begun = self.first_token_seconds(prompt_tokens)
+        if begun is None or not self.decode_tokens_per_second:
+            return None
+        tokens = TYPICAL_ANSWER_TOKENS if answer_tokens is None else answer_tokens
+        return begun + tokens / self.decode_tokens_per_second
 
 
 Forecast = Mapping[str, ModelForecast]
@@ -190,13 +261,17 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Models in the order to be tried, and the rule that said so."""
+    """Models in the order to be tried, and the rule that said so.
+
+    `stays` says why a conversation stays with its model, where the rule alone would move it.
+    """
 
     policy: str
     rule: str
     candidates: tuple[Candidate, ...]
     when_full: WhenFull
     skipped: tuple[Skipped, ...] = ()
+    stays: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

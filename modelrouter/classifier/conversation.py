@@ -6,6 +6,7 @@ Agents and chat programs put words of their own into the user's turns. Those say
 is, not what the person wants, so they are left out. Each search is linear in the text's length.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +34,18 @@ SIDE_JOB_SUBJECTS: Final = ("user_query", "chat_history")
 """The blocks of such a job that hold a person's words."""
 
 
+SIDE_JOB_SIGNS: Final = (
+    re.compile(r"\b(titles?|tags|topic)\b", re.IGNORECASE),
+    re.compile(r"\b(conversation|chat|thread|session|dialog(ue)?)\b", re.IGNORECASE),
+    re.compile(r"\b(concise|only)\b|\b\d+[- ](words?|characters?)\b", re.IGNORECASE),
+)
+"""What chat programs without an opening of their own say when they want a chat's name: what it is,
+of what, and how short. All three must stand near the beginning.
+"""
+
+SIDE_JOB_CHARACTERS: Final = 300
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What a person said last, and the turns before it, newest first."""
@@ -55,6 +68,16 @@ def said_in(messages: Sequence[Message]) -> Said:
         if len(turns) > MOST_EARLIER_TURNS:
             break
     return Said(turns[0], tuple(turns[1:])) if turns else Said(messages[-1].content)
+
+
+def is_side_job(messages: Sequence[Message]) -> bool:
+    """Tell whether a chat program asks on its own account: for a title, tags, what to ask next."""
+    last = messages[-1].content.lstrip()
+    instructions = [m.content for m in messages[:1] if m.speaker == "system"]
+    return last.startswith(SIDE_JOB_OPENING) or any(
+        all(sign.search(text[:SIDE_JOB_CHARACTERS]) for sign in SIDE_JOB_SIGNS)
+        for text in (last, *instructions)
+    )
 
 
 def without_harness(text: str) -> str:

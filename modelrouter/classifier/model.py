@@ -9,10 +9,10 @@ from typing import Final, Self
 import numpy as np
 
 from modelrouter.classifier.artifact import SHIPPED, Artifact, read_artifact, softmax
-from modelrouter.classifier.conversation import Said, said_in
+from modelrouter.classifier.conversation import Said, is_side_job, said_in
 from modelrouter.classifier.features import BUCKETS, Features, Floats, extract
 from modelrouter.classifier.structure import STRUCTURE
-from modelrouter.types import Feature, Prediction, Request
+from modelrouter.types import Feature, Prediction, Request, Task
 
 CODE: Final = "code"
 MOST_FEATURES: Final = 8
@@ -52,7 +52,7 @@ class Classifier:
         A short last turn that leaves doubt is judged with up to two turns before it. Completions
         are code by their kind, where the classifier knows a field "code".
         """
-        if request.task != "chat" and CODE in self.fields:
+        if request.task == "completion" and CODE in self.fields:
             return self._by_kind(request.task)
         said = said_in(request.messages)
         features = extract(said.last)
@@ -65,6 +65,7 @@ class Classifier:
             confidence=float(scores[best]),
             scores=dict(zip(self.fields, scores.tolist(), strict=True)),
             features=_reasons(features, self._weights[best], context[best], self._odds_factor),
+            task="background" if is_side_job(request.messages) else request.task,
         )
 
     def _logits(self, features: Features) -> Floats:
@@ -81,12 +82,13 @@ class Classifier:
                 context += weight * self._logits(extract(text))
         return context
 
-    def _by_kind(self, task: str) -> Prediction:
+    def _by_kind(self, task: Task) -> Prediction:
         return Prediction(
             field=CODE,
             confidence=1.0,
             scores={field: float(field == CODE) for field in self.fields},
             features=(Feature(f"{task} request", 1.0),),
+            task=task,
         )
 
 

@@ -1,4 +1,5 @@
-"""The command line: `modelrouter ask`, `route`, `serve`, `check`, `models`, `classifier`.
+"""The command line: `modelrouter ask`, `route`, `serve`, `check`, `models`, `policy`,
+`classifier`.
 
 Arguments in, text out; everything in between is somebody else's. Commands import what they need
 when they run: `--help` must not wait for numpy.
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from modelrouter.cli import ask, check, classifier, models, route, serve
+from modelrouter.cli import ask, check, classifier, models, policy, route, serve
 from modelrouter.errors import ModelRouterError
 
 FILE_ERROR = 74
@@ -28,6 +29,7 @@ app.command()(route.route)
 app.command()(serve.serve)
 app.command()(check.check)
 app.add_typer(models.app, name="models")
+app.add_typer(policy.app, name="policy")
 app.add_typer(classifier.app, name="classifier")
 
 

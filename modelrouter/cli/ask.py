@@ -21,6 +21,7 @@ def ask(
     *,
     model: options.Model = None,
     system: options.System = None,
+    tag: options.Tags = None,
     max_tokens: Annotated[
         int | None, typer.Option(help="End the answer after this many tokens.", show_default=False)
     ] = None,
@@ -53,6 +54,7 @@ def ask(
         sampling=sampling,
         use_cache=cache,
         seconds=timeout,
+        tags=frozenset(tag or ()),
     )
     page = Page(as_json=as_json, is_streamed=stream and not as_json, is_verbose=verbose)
     source = find_config(config)

@@ -22,6 +22,10 @@ System = Annotated[
     str | None,
     typer.Option("-s", "--system", help="Tell the model how to behave.", show_default=False),
 ]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", help="A word for the policy's rules; may come again."),
+]
 Prompt = Annotated[
     list[str] | None,
     typer.Argument(

@@ -16,12 +16,13 @@ def route(
     *,
     model: options.Model = None,
     system: options.System = None,
+    tag: options.Tags = None,
     as_json: options.AsJson = False,
     policy: options.Policy = None,
     config: options.Config = None,
 ) -> None:
     """Explain which model a question would go to, without asking it."""
-    request = Request(messages(prompt, system), model=model)
+    request = Request(messages(prompt, system), model=model, tags=frozenset(tag or ()))
     source = find_config(config)
     server = find_server(source, policy)
     explanation = _route_here(request, source, policy) if server is None else server.route(request)
@@ -42,18 +43,36 @@ def _route_here(request: Request, source: ConfigSource, policy: str | None) -> d
 
 
 def _lines(explanation: dict[str, Any]) -> list[str]:
-    scores = ", ".join(f"{field} {score:.2f}" for field, score in explanation["scores"].items())
+    second = explanation["runner_up"]
     lines = [
-        f"field     {explanation['field']} {explanation['confidence']:.2f}   ({scores})",
+        f"field     {explanation['field']} {explanation['confidence']:.2f}",
+        f"runner-up {second} {explanation['scores'][second]:.2f}",
         f"because   {_reasons(explanation['features'])}",
         f'rule      "{explanation["rule"]}" of {explanation["policy"]}, {explanation["when_full"]}',
     ]
+    if explanation["task"] != "chat":
+        lines.insert(0, f"task      {explanation['task']}")
+    if explanation["stays"]:
+        lines.append(f"stays     {explanation['stays']}")
     for number, candidate in enumerate(explanation["candidates"], 1):
-        role = f" ({candidate['role']})" if candidate["role"] else ""
-        fits = "" if candidate["fits"] else ", does not fit the budget"
-        lines.append(f"{number:<9} {candidate['model']}{role}: {candidate['state']}{fits}")
+        lines.append(f"{number:<9} {_candidate(candidate)}")
     lines += [f"skipped   {each['model']}: {each['reason']}" for each in explanation["skipped"]]
     return [*lines, f"took      {explanation['elapsed_ms']:.1f} ms"]
+
+
+def _candidate(candidate: dict[str, Any]) -> str:
+    """Return a candidate's name, how it came in, and how it stands."""
+    role = f" ({candidate['role']})" if candidate["role"] else ""
+    said = [candidate["state"]]
+    if not candidate["fits"]:
+        said.append("does not fit the budget")
+    if candidate["waiting"]:
+        said.append(f"{candidate['waiting']} waiting")
+    if (seconds := candidate["first_token_seconds"]) is not None:
+        said.append(f"begins in about {seconds:.1f} s")
+    if (seconds := candidate["answer_seconds"]) is not None:
+        said.append(f"done in about {seconds:.0f} s")
+    return f"{candidate['model']}{role}: {', '.join(said)}"
 
 
 def _reasons(features: list[dict[str, Any]]) -> str:

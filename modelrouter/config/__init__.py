@@ -3,26 +3,28 @@
 It knows nothing of the machine or of what is inside a model's file.
 """
 
+from modelrouter.config.cases import Case, CasesFile
+from modelrouter.config.quantities import Percent
+from modelrouter.config.rules import Choice, Otherwise, PolicyFile, Rule
 from modelrouter.config.settings import Settings, check, load
 from modelrouter.config.shapes import (
-    RESERVED_NAME,
     Budget,
     Cache,
     ModelEntry,
     ModelsFile,
-    Otherwise,
-    Percent,
-    PolicyFile,
-    Rule,
     SamplingTable,
     Server,
 )
 from modelrouter.config.sources import ConfigSource, find_config, find_policies, find_policy
+from modelrouter.config.table import RESERVED_NAME
 
 __all__ = [
     "RESERVED_NAME",
     "Budget",
     "Cache",
+    "Case",
+    "CasesFile",
+    "Choice",
     "ConfigSource",
     "ModelEntry",
     "ModelsFile",

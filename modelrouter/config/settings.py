@@ -10,10 +10,12 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from modelrouter.config.shapes import DEFAULT_POLICY, PACKAGE_FILE, ModelsFile, PolicyFile
+from modelrouter.config.rules import PolicyFile
+from modelrouter.config.shapes import DEFAULT_POLICY, PACKAGE_FILE, ModelsFile
 from modelrouter.config.sources import ConfigSource, find_policies, find_policy, no_policy, resolve
 from modelrouter.diagnose import Document, read, suggestion, validate
 from modelrouter.errors import BadModelFile, ConfigError, Problem
+from modelrouter.types import UNSURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,12 @@ def _repeated_rules(policy: Document) -> list[Problem]:
 
 def _unknown_names(policy: Document, known: Collection[str]) -> list[Problem]:
     named = policy.each("rules", ..., "use", ...) + policy.each("otherwise", "use", ...)
+    of_one_model = ("state", "first_token_within", "answer_within")
+    named += [
+        (place, place[-1])
+        for condition in of_one_model
+        for place, _ in policy.each("rules", ..., condition, ...)
+    ]
     return [
         policy.problem(place, f'no role or model "{name}" in models.toml{suggestion(name, known)}')
         for place, name in named
@@ -155,7 +163,7 @@ def _unknown_fields(policy: Document, known: Collection[str]) -> list[Problem]:
     return [
         policy.problem(place, f'the classifier knows no field "{name}"{suggestion(name, known)}')
         for place, name in policy.each("rules", ..., "field")
-        if isinstance(name, str) and name not in known
+        if isinstance(name, str) and name not in (*known, UNSURE)
     ]
 
 

@@ -6,7 +6,7 @@ fulfil are refused; fields it does not know are passed over, as the clients in t
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ from modelrouter.reply import Reply
 from modelrouter.server import sse
 from modelrouter.server.answering import Answering, ClientGone
 from modelrouter.server.errors import error_body
+from modelrouter.server.headers import public_headers, tags_in
 from modelrouter.trace import Fact, Trace
 
 routes = APIRouter(prefix="/v1")
@@ -80,6 +81,8 @@ class ChatRequest(BaseModel):
     """Ours: false asks for a fresh answer."""
     timeout: float | None = None
     """Ours: seconds for the whole answer."""
+    tags: list[str] = []
+    """Ours: words for the policy's rules, as the header x-modelrouter-tags has them."""
 
     n: int | None = None
     tools: list[Any] | None = None
@@ -91,7 +94,7 @@ class ChatRequest(BaseModel):
     top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
 
-    def to_request(self) -> types.Request:
+    def to_request(self, headers: Mapping[str, str]) -> types.Request:
         """Return the request in our words; RequestError for what this server cannot do."""
         self._refuse_unbuilt()
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
@@ -104,6 +107,8 @@ class ChatRequest(BaseModel):
             sampling=self._sampling(),
             use_cache=self.cache,
             seconds=self.timeout,
+            tags=frozenset(self.tags) | tags_in(headers),
+            headers=public_headers(headers),
         )
 
     def _sampling(self) -> types.SamplingOverrides:
@@ -130,7 +135,7 @@ class ChatRequest(BaseModel):
 @routes.post("/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a chat, as a whole or as a stream."""
-    answering = Answering(_app(request).router, body.to_request())
+    answering = Answering(_app(request).router, body.to_request(request.headers))
     options = body.stream_options
     try:
         if not body.stream:
@@ -150,7 +155,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
 async def route(body: ChatRequest, request: Request) -> dict[str, Fact]:
     """Decide without generating: where the chat would go, and why."""
     trace = Trace()
-    decided = _app(request).router.route(body.to_request(), trace)
+    decided = _app(request).router.route(body.to_request(request.headers), trace)
     return {**decided.to_json(), "elapsed_ms": round(trace.elapsed_ms(), 3)}
 
 

@@ -4,6 +4,7 @@ Two models, `a` and `b`, are the same tiny file under two names. No surface: the
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -44,12 +45,12 @@ enabled = {cache}
 
 [models.a]
 path = {path_of_a}
-context = 512
+context = {context_of_a}
 threads = 1
 
 [models.b]
 path = {path}
-context = 512
+context = {context_of_b}
 threads = 1
 
 [roles]
@@ -76,14 +77,27 @@ def open_app(tmp_path: Path, tiny_gguf: Path) -> OpenApp:
         *,
         cache: bool = True,
         path_of_a: Path = tiny_gguf,
+        context_of_a: int = 512,
+        context_of_b: int = 512,
+        switch_within: str | None = None,
     ) -> App:
         file = tmp_path / "models.toml"
-        values = {"ram": ram, "cache": cache, "path": str(tiny_gguf), "path_of_a": str(path_of_a)}
+        values = {
+            "ram": ram,
+            "cache": cache,
+            "path": str(tiny_gguf),
+            "path_of_a": str(path_of_a),
+            "context_of_a": context_of_a,
+            "context_of_b": context_of_b,
+        }
         file.write_text(
             MODELS_TOML.format(**{key: json.dumps(value) for key, value in values.items()})
         )
         (tmp_path / "policies").mkdir(exist_ok=True)
-        (tmp_path / "policies" / "test.toml").write_text(POLICY.format(when_full=when_full))
+        policy = POLICY.format(when_full=when_full)
+        if switch_within is not None:
+            policy += f'switch_within = "{switch_within}"\n'
+        (tmp_path / "policies" / "test.toml").write_text(policy)
         return App.open(find_config(file))
 
     return make
@@ -163,6 +177,7 @@ async def test_a_trace_has_every_step_in_order(open_app: OpenApp) -> None:
         "rule": "otherwise",
         "candidates": ["a", "b"],
         "skipped": {},
+        "stays": None,
     }
     assert facts["lease"] == {"model": "a"}
     assert facts["done"]["completion_tokens"] == 8
@@ -325,6 +340,28 @@ async def test_a_named_model_beats_the_policy(open_app: OpenApp) -> None:
     assert (by_role.model, by_role.role, by_role.route.decision.rule) == ("a", "code", "role")
 
 
+async def test_a_conversation_stays_where_its_last_answer_came_from(open_app: OpenApp) -> None:
+    """The policy asks `a` first, but `b` has read the talk so far, and no move is that quick."""
+    async with open_app(switch_within="0s") as app:
+        first = await answered(app, asking(model="b"))
+        said = Message("assistant", first.text)
+        talk = (Message("user", "How do I sort a list?"), said, Message("user", "and a dict?"))
+        again = await answered(app, dataclasses.replace(asking(), messages=talk))
+        new = await answered(app, asking("and a dict?"))
+    assert (again.model, new.model) == ("b", "a")
+    assert again.route.decision.stays is not None
+    assert again.usage is not None
+    assert again.usage.cached_tokens > 0  # what staying is good for
+
+
+async def test_a_model_whose_context_is_too_small_is_passed_over(open_app: OpenApp) -> None:
+    """`a` comes first, but only `b` has room for so long a prompt."""
+    async with open_app(context_of_a=256, context_of_b=2048) as app:
+        reply = await answered(app, asking("x" * 4 * 300))
+    assert reply.model == "b"
+    assert "pass over" in steps(reply.trace)
+
+
 async def test_an_unknown_model_is_an_error_with_its_trace(open_app: OpenApp) -> None:
     """Nothing is answered by another model instead; the path so far is there to see."""
     async with open_app() as app:
@@ -361,7 +398,8 @@ async def test_time_that_is_up_ends_the_request(open_app: OpenApp, *, is_waiting
             os.kill(pid, signal.SIGCONT)
         assert app.scheduler.forecast()["a"].free_slots == 1
     assert isinstance(late, DeadlineExceeded)
-    assert late.message == "the time limit of 0.05 s was up before the answer was whole"
+    limit = "0.05" if is_waiting else "1"
+    assert late.message == f"the time limit of {limit} s was up before the answer was whole"
     expected = ["classify", "decide"] if is_waiting else ["classify", "decide", "lease"]
     assert steps(late.trace) == expected
 

@@ -29,6 +29,43 @@ def test_health_models_and_the_decision(serve: Serve, tiny_config: Path) -> None
     assert not server.workers()  # deciding loads nothing
 
 
+def test_tags_and_headers_reach_the_rules(serve: Serve, tmp_path: Path, tiny_gguf: Path) -> None:
+    """A tag of the header or the body and a client's name decide; a key is seen by no rule."""
+    config = write_config(tmp_path, tiny_gguf)
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "balanced.toml").write_text(
+        """description = "By what the request carries."
+[[rules]]
+name = "night"
+tag = "night"
+use = ["tiny"]
+[[rules]]
+name = "zed"
+header = { user-agent = "zed*" }
+use = ["tiny"]
+[[rules]]
+name = "key"
+header = { authorization = "?*" }
+use = ["tiny"]
+[otherwise]
+use = ["tiny"]
+when_full = "wait"
+"""
+    )
+    server = serve(config)
+
+    def rule_for(headers: dict[str, str], **body: Any) -> str:
+        content = {"messages": [{"role": "user", "content": "hi"}], **body}
+        rule: str = server.post("/v1/route", content, **headers)[1]["rule"]
+        return rule
+
+    assert rule_for({"x-modelrouter-tags": "day, night"}) == "night"
+    assert rule_for({}, tags=["night"]) == "night"
+    assert rule_for({"User-Agent": "Zed/1.0"}) == "zed"
+    assert rule_for({"Authorization": "Bearer abc"}) == "otherwise"
+
+
 def test_the_openai_sdk_chats(serve: Serve, tiny_config: Path) -> None:
     """OpenAI's own client gets whole answers, streams with usage, and typed errors."""
     server = serve(tiny_config)

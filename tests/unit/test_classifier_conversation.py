@@ -3,7 +3,13 @@
 import pytest
 
 from modelrouter.classifier import Classifier
-from modelrouter.classifier.conversation import HARNESS_TAGS, Said, said_in, without_harness
+from modelrouter.classifier.conversation import (
+    HARNESS_TAGS,
+    Said,
+    is_side_job,
+    said_in,
+    without_harness,
+)
 from modelrouter.types import Message, Request, Speaker
 
 CODE_START = "Write a Python script that renames all photos in a folder by their date."
@@ -160,3 +166,39 @@ def test_earlier_turns_are_named_as_a_reason(classifier: Classifier) -> None:
     """Where the turns before decided, the explanation says so."""
     features = classifier.predict(Request(turns(CODE_START, "Here it is.", "yes, do it"))).features
     assert any(f.text == "earlier turns" and f.weight > 0 for f in features)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        turns(SIDE_JOB),
+        turns("how do I poach an egg", "Simmer it.", "Write a title of 3 to 5 words for our chat."),
+        turns("poach an egg", "Simmer it.", "Give this conversation a concise title."),
+        (
+            Message("system", "You name chats. Output only a title of the conversation."),
+            Message("user", "how do I poach an egg"),
+        ),
+    ],
+    ids=["an opening", "a number of words", "concise", "in the instructions"],
+)
+def test_a_programs_side_job_is_background(
+    messages: tuple[Message, ...], classifier: Classifier
+) -> None:
+    """Titles and tags are asked for by programs; nobody waits for them."""
+    assert is_side_job(messages)
+    assert classifier.predict(Request(messages)).task == "background"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Suggest a title for my thesis on bees",
+        "how do I end a session in tmux, only the command please",
+        "what was the topic of the conversation we had about bread?",
+        CODE_START,
+    ],
+)
+def test_a_persons_ask_is_a_chat(text: str, classifier: Classifier) -> None:
+    """A sign or two alone are what people say."""
+    assert not is_side_job(turns(text))
+    assert classifier.predict(Request(turns(text))).task == "chat"

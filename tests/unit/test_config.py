@@ -131,7 +131,8 @@ def test_the_policy_comes_along(tmp_path: Path) -> None:
     """Settings hold the policy that models.toml names, or the one asked for in its place."""
     settings = settings_of(tmp_path, "")
     assert settings.policy_name == "balanced"
-    assert [rule.name for rule in settings.policy_file.rules] == ["code"]
+    names = [rule.name for rule in settings.policy_file.rules]
+    assert names == ["background", "completion", "code", "unsure"]
     other = config.load(settings.source, "small-only")
     assert (other.policy_name, other.policy_path.name) == ("small-only", "small-only.toml")
     assert other.policy_file.otherwise.use == ("code",)

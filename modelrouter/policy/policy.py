@@ -1,12 +1,15 @@
-"""Rules to a decision: which models a request may go to, in which order, and by which rule.
+"""The policy: the first rule that holds, roles opened up, missing models passed over, steadiness.
 
-Pure: no clock, no disk, no machine. It names candidates; it does not know which may run just now.
+It asks `conditions.py` whether a rule holds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
-from modelrouter.config import RESERVED_NAME, PolicyFile, Rule
+from modelrouter.config import RESERVED_NAME, Choice, PolicyFile
 from modelrouter.errors import NoModel, UnknownModel, did_you_mean
+from modelrouter.policy.conditions import Situation, holds
 from modelrouter.types import (
     Candidate,
     Decision,
@@ -44,20 +47,64 @@ class Policy:
         self,
         request: Request,
         prediction: Prediction,
-        forecast: Forecast,  # noqa: ARG002 - today's conditions look at the request alone
+        forecast: Forecast,
+        answered_by: str | None = None,
     ) -> Decision:
         """Return the candidates that `request` names itself, else those of the first rule to hold.
 
-        Raises UnknownModel for a name that is neither model nor role, NoModel where none of the
-        models in question can be used.
+        `answered_by` is the model that gave the conversation's earlier answers, None where it is
+        new or nobody knows. Raises UnknownModel for a name that is neither model nor role, NoModel
+        where none of the models in question can be used.
         """
         if request.model is not None and request.model != RESERVED_NAME:
             return self._named(request.model)
-        for rule in self._file.rules:
-            if holds(rule, request, prediction):
-                return self._decision(rule.name, rule.use, rule.when_full)
-        otherwise = self._file.otherwise
-        return self._decision("otherwise", otherwise.use, otherwise.when_full)
+        situation = Situation(request, prediction, self._seen(forecast), self._file.confidence)
+        rule = next((rule for rule in self._file.rules if holds(rule, situation)), None)
+        choice = self._file.otherwise if rule is None else rule
+        name = "otherwise" if rule is None else rule.name
+        decision = self._decision(name, choice.use, choice.when_full)
+        return self._steadied(decision, choice, situation, answered_by)
+
+    def _seen(self, forecast: Forecast) -> Forecast:
+        """Return the forecasts by model and by role, without the models that cannot be used."""
+        usable = {name: seen for name, seen in forecast.items() if self._usable.get(name) is None}
+        firsts = {
+            role: next((usable[model] for model in models if model in usable), None)
+            for role, models in self._roles.items()
+        }
+        return usable | {role: seen for role, seen in firsts.items() if seen is not None}
+
+    def _steadied(
+        self, decision: Decision, choice: Choice, situation: Situation, answered_by: str | None
+    ) -> Decision:
+        """Keep a conversation with its model where the move would take longer than is allowed.
+
+        The new model would have to read all of the conversation first; the old one has read it. It
+        stays only with a model that this policy names somewhere.
+        """
+        first, most = decision.candidates[0].model, choice.switch_within_seconds
+        if most is None or answered_by in (None, first) or answered_by not in self._models:
+            return decision
+        seen = situation.forecasts.get(first)
+        tokens = situation.request.prompt_tokens
+        seconds = None if seen is None else seen.first_token_seconds(tokens)
+        if seconds is not None and seconds <= most:
+            return decision
+        kept = [c for c in decision.candidates if c.model == answered_by]
+        others = (c for c in decision.candidates if c.model != answered_by)
+        wait = "an unknown time" if seconds is None else f"{seconds:.0f} s"
+        return replace(
+            decision,
+            candidates=(*(kept or [Candidate(answered_by, None)]), *others),
+            stays=f"{first} would need {wait} to begin, and {most:g} s are allowed for a move",
+        )
+
+    @cached_property
+    def _models(self) -> frozenset[str]:
+        """The usable models that some rule of this policy can lead to."""
+        choices = (*self._file.rules, self._file.otherwise)
+        named = (c.model for choice in choices for c in self._candidates(choice.use))
+        return frozenset(model for model in named if self._usable[model] is None)
 
     def _named(self, name: str) -> Decision:
         if name in self._usable:
@@ -101,15 +148,3 @@ class Policy:
             return NoModel(f'no model of the role "{use[0]}" can be used: {reasons}', hint=HINT)
         where = f'policy "{self.name}", rule "{rule}",'
         return NoModel(f"no model of {where} can be used: {reasons}", hint=HINT)
-
-
-def holds(rule: Rule, request: Request, prediction: Prediction) -> bool:
-    """True where all conditions of `rule` hold; prompt lengths count all messages' characters."""
-    prompt_chars = sum(len(message.content) for message in request.messages)
-    return (
-        rule.task in (None, request.task)
-        and rule.field in (None, prediction.field)
-        and (rule.confidence is None or prediction.confidence >= rule.confidence)
-        and (rule.prompt_chars_over is None or prompt_chars > rule.prompt_chars_over)
-        and (rule.prompt_chars_under is None or prompt_chars < rule.prompt_chars_under)
-    )
