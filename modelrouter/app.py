@@ -1,7 +1,10 @@
 """The composition root: the only place that makes the parts and connects them."""
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from platformdirs import user_state_path
 
 from modelrouter.cache import ResultCache
 from modelrouter.classifier import Classifier
@@ -11,6 +14,7 @@ from modelrouter.memory.budget import Budget, budget, read_machine
 from modelrouter.policy import Policy
 from modelrouter.registry import Catalogue, catalogue
 from modelrouter.router import Router
+from modelrouter.scheduler.rates import Rates
 from modelrouter.scheduler.scheduler import Scheduler
 
 
@@ -33,7 +37,11 @@ class App:
         )
         self.budget = _budget(config.budget)
         self.scheduler = Scheduler(
-            self.catalogue.specs, self.budget.models_bytes, config.server.max_waiting
+            self.catalogue.specs,
+            self.budget.models_bytes,
+            config.server.max_waiting,
+            max_wait_seconds=config.server.max_wait_seconds,
+            rates=Rates(Path(user_state_path("modelrouter"), "rates.json")),
         )
         self.results = ResultCache(settings.cache_directory() / "results", config.cache.size_bytes)
         self.router = Router(

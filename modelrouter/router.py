@@ -23,9 +23,18 @@ from modelrouter.errors import (
 from modelrouter.policy import Policy
 from modelrouter.registry import ModelSpec
 from modelrouter.reply import Reply, Route
-from modelrouter.scheduler.scheduler import Lease, Scheduler
+from modelrouter.scheduler.effects import Priority
+from modelrouter.scheduler.lease import Lease
+from modelrouter.scheduler.scheduler import Scheduler
 from modelrouter.trace import Trace
-from modelrouter.types import CacheUse, Candidate, Decision, Piece, Request, Sampling
+from modelrouter.types import CacheUse, Candidate, Decision, Piece, Request, Sampling, Task
+
+PRIORITIES: Mapping[Task, Priority] = {
+    "completion": Priority.INTERACTIVE,
+    "chat": Priority.NORMAL,
+    "background": Priority.BACKGROUND,
+}
+"""Who goes first where several wait for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class Router:
                 self._conversations.note(request.messages, answer.text, job.candidate.model)
                 yield Reply.replayed(answer, route, job.candidate, trace)
                 return
-            async with self._lease_first(jobs, route.decision, trace) as (job, lease):
+            async with self._lease_first(jobs, route, trace) as (job, lease):
                 stream = lease.generate(
                     job.pieces,
                     max_tokens=request.max_tokens,
@@ -161,20 +170,21 @@ class Router:
 
     @asynccontextmanager
     async def _lease_first(
-        self, jobs: Sequence[Job], decision: Decision, trace: Trace
+        self, jobs: Sequence[Job], route: Route, trace: Trace
     ) -> AsyncIterator[tuple[Job, Lease]]:
         """Lease a slot for the first job that gets one; the last in line always waits.
 
         Only `when_full = "next"` goes on to the next: a fallback is written in the policy or it
         does not happen.
         """
+        priority = PRIORITIES[route.prediction.task]
         for job in jobs:
             model = job.candidate.model
-            may_go_on = decision.when_full == "next" and job is not jobs[-1]
+            may_go_on = route.decision.when_full == "next" and job is not jobs[-1]
             async with AsyncExitStack() as block:
                 try:
                     lease = await block.enter_async_context(
-                        self._scheduler.lease(model, may_wait=not may_go_on)
+                        self._scheduler.lease(model, may_wait=not may_go_on, priority=priority)
                     )
                 except (CapacityError, EngineError) as error:
                     trace.note("refused", model=model, code=error.code, reason=error.message)

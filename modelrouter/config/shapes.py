@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from modelrouter.config.quantities import PositiveSize, Ram, Size
+from modelrouter.config.quantities import Duration, PositiveSize, Ram, Size
 from modelrouter.config.table import Name, Names, Table, Text
 from modelrouter.types import SAMPLING_RANGES, KvType, Sampling
 
@@ -35,11 +35,12 @@ class Budget(Table):
 
 
 class Server(Table):
-    """`[server]`: where to listen, and how many requests may wait for one model."""
+    """`[server]`: where to listen, how many requests may wait for one model, and how long."""
 
     host: Text = "127.0.0.1"
     port: int = Field(default=8012, ge=0, le=65535)
     max_waiting: int = Field(default=64, ge=1)
+    max_wait_seconds: Duration | None = Field(default=None, alias="max_wait")
 
 
 class Cache(Table):

@@ -71,6 +71,8 @@ class Stream:
         self._cancel = cancel
         self._events: asyncio.Queue[StreamEvent | ModelRouterError] = asyncio.Queue()
         self._is_over = False
+        self.done: Done | None = None
+        """The end, once it has been read and was none of an error."""
 
     def put(self, event: StreamEvent | ModelRouterError) -> None:
         """Hand the next event over."""
@@ -87,6 +89,7 @@ class Stream:
             return event
         self._is_over = True
         if isinstance(event, Done):
+            self.done = event
             return event
         raise event
 

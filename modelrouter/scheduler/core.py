@@ -1,360 +1,327 @@
 """The scheduler's decisions: which model is loaded, evicted, leased; who waits and who is refused.
 
 Pure: events come in as method calls, effects go out as values. No asyncio, no clock, no process;
-the caller carries effects out and reports back. `design.md` beside this file has the theory of
-operation.
+the caller says what time it is, carries effects out and reports back. `design.md` beside this file
+has the theory of operation.
 
 Rule for editors: every event changes the facts first and then ends in `_settle`, the only decision
 tree. A state changes when something is decided, not when it has been done.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
-from modelrouter.errors import ModelRouterError, NeverFits, QueueFull, SlotsBusy
-from modelrouter.types import ModelForecast, ModelState
+from modelrouter.errors import (
+    DeadlineExceeded,
+    EngineError,
+    ModelRouterError,
+    QueueFull,
+    SlotsBusy,
+)
+from modelrouter.memory.plan import fewest, share_pins
+from modelrouter.scheduler.books import Books, gib
+from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
+from modelrouter.scheduler.room import MOST_FAILURES, Room, is_impatient
+from modelrouter.types import ModelState
+
+PATIENCE_SECONDS: Final = 30.0
+"""Who has waited so long for a model's memory or slot goes before those of higher priority, and
+models at work take no new requests until there is room for the one that is waited for.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What the core knows of a model. A resident one, once loaded, is never evicted."""
+class Core(Books):
+    """All models' states, queues and leases under one budget.
 
-    footprint_bytes: int
-    slots: int
-    is_resident: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """One request's wish for a slot of a model; ids grow in the order of arrival.
-
-    `may_wait` False: only for a load, never for other requests.
+    Times are seconds of one clock, the caller's, that never goes back.
     """
 
-    id: int
-    model: str
-    may_wait: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """The ticket has a slot of the model until `left` is told."""
-
-    ticket: int
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """The ticket's end: it will get no slot, for this reason."""
-
-    ticket: int
-    error: ModelRouterError
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Load the model, then tell `loaded` or `load_failed`."""
-
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unload:
-    """End the model's worker (or its load), then tell `unloaded`."""
-
-    model: str
-
-
-Effect: TypeAlias = Grant | Refuse | Load | Unload
-
-
-@dataclass(slots=True)
-class _Room:
-    """A model's place in the house."""
-
-    needs: Needs
-    state: ModelState = ModelState.UNLOADED
-    waiting: deque[Ticket] = field(default_factory=deque)
-    leases: set[int] = field(default_factory=set)
-    is_warmed: bool = False
-    """Asked for without a ticket, at start."""
-    used_at: int = 0
-
-    @property
-    def charged_bytes(self) -> int:
-        """What it takes of the budget, from the decision to load to the last byte given back."""
-        return 0 if self.state is ModelState.UNLOADED else self.needs.footprint_bytes
-
-    @property
-    def free_slots(self) -> int:
-        return self.needs.slots - len(self.leases) if self.state is ModelState.READY else 0
-
-    @property
-    def is_wanted(self) -> bool:
-        return self.state is ModelState.UNLOADED and bool(self.waiting or self.is_warmed)
-
-    @property
-    def stands(self) -> bool:
-        """True where its memory is taken and stays taken."""
-        return self.state in {ModelState.READY, ModelState.LOADING}
-
-    @property
-    def is_evictable(self) -> bool:
-        """True where nobody uses it or waits for it, and it was not promised to stay."""
-        return self.stands and not (self.leases or self.waiting or self.needs.is_resident)
-
-
-class Core:
-    """All models' states, queues and leases under one budget."""
-
-    def __init__(self, models: Mapping[str, Needs], budget_bytes: int, max_waiting: int) -> None:
-        """Begin with nothing loaded. `max_waiting` bounds each model's queue."""
-        self._rooms = {name: _Room(needs) for name, needs in models.items()}
-        self._budget_bytes = budget_bytes
+    def __init__(
+        self,
+        models: Mapping[str, Needs],
+        budget_bytes: int,
+        max_waiting: int,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        """Begin with nothing loaded. `max_waiting` bounds each model's line."""
+        super().__init__(models, budget_bytes, patience_seconds)
+        self._pin_ceiling_bytes: int | None = None
         self._max_waiting = max_waiting
-        self._uses = 0
-
-    @property
-    def used_bytes(self) -> int:
-        """The ledger: what is loaded, loading, or not yet given back."""
-        return sum(room.charged_bytes for room in self._rooms.values())
 
     # ── events ────────────────────────────────────────────────────────────────────────────────────
 
     def arrived(self, ticket: Ticket) -> list[Effect]:
         """A request wants a slot; it is refused where it can never have one or the line is full."""
-        refusal = self._never_fits(ticket.model) or self._line_is_full(ticket.model)
-        if refusal is not None:
+        self.now = ticket.since
+        room = self.rooms[ticket.model]
+        refusal = self.never_fits(ticket.model) or self._has_failed(ticket.model)
+        if refusal := refusal or self._line_is_full(ticket.model):
             return [Refuse(ticket.id, refusal)]
-        self._rooms[ticket.model].waiting.append(ticket)
+        room.waiting.append(ticket)
         return self._settle()
 
-    def left(self, ticket_id: int) -> list[Effect]:
+    def left(self, ticket_id: int, now: float) -> list[Effect]:
         """A request is over, wherever it was: its caller went away, or its work is done."""
-        for room in self._rooms.values():
+        self.now = now
+        for room in self.rooms.values():
             if ticket_id in room.leases:
                 room.leases.remove(ticket_id)
-                self._mark_used(room)
-            room.waiting = deque(t for t in room.waiting if t.id != ticket_id)
+                room.used(now)
+                room.failures = 0
+            room.waiting = [ticket for ticket in room.waiting if ticket.id != ticket_id]
         return self._settle()
 
-    def warmed(self, model: str) -> list[Effect]:
-        """The model should be loaded before anybody asks."""
-        self._rooms[model].is_warmed = True
+    def warmed(self, model: str, now: float) -> list[Effect]:
+        """The model should be loaded before anybody asks; one that has failed is tried again."""
+        self.now = now
+        room = self.rooms[model]
+        room.healed()
+        room.is_warmed, room.is_dismissed = True, False
         return self._settle()
 
-    def loaded(self, model: str) -> list[Effect]:
+    def dismissed(self, model: str, now: float) -> list[Effect]:
+        """A person wants the model out, resident or not: it goes once nobody uses it."""
+        self.now = now
+        room = self.rooms[model]
+        room.is_warmed, room.is_dismissed = False, room.stands
+        return self._settle()
+
+    def loaded(self, model: str, now: float) -> list[Effect]:
         """A load is done. One that was given up meanwhile stays so."""
-        room = self._rooms[model]
+        self.now = now
+        room = self.rooms[model]
         if room.state is ModelState.LOADING:
             room.state = ModelState.READY
+            room.load_seconds = now - room.load_began
         return self._settle()
 
-    def load_failed(self, model: str, error: ModelRouterError) -> list[Effect]:
+    def load_failed(self, model: str, error: ModelRouterError, now: float) -> list[Effect]:
         """A load did not work: all who waited are told. The next who asks starts a new one.
 
         One that was given up meanwhile stays so: who waits now waits for the load after it.
         """
-        room = self._rooms[model]
+        self.now = now
+        room = self.rooms[model]
         if room.state is not ModelState.LOADING:
             return self._settle()
-        room.state = ModelState.UNLOADED
+        room.failed(error, now)
         return _turn_away(room, error) + self._settle()
 
-    def unloaded(self, model: str) -> list[Effect]:
-        """The worker has ended and its memory is back, by our wish or by its own fault.
+    def unloaded(self, model: str, now: float) -> list[Effect]:
+        """The worker has ended by our wish, and its memory is back."""
+        self.now = now
+        self.rooms[model].state = ModelState.UNLOADED
+        self.rooms[model].empty()
+        return self._settle()
+
+    def died(self, model: str, error: ModelRouterError, now: float) -> list[Effect]:
+        """The worker has ended by its own fault, and its memory is back.
 
         Leases end with it: their holders hear of the death from their streams, and `left` follows.
         """
-        room = self._rooms[model]
-        room.state = ModelState.UNLOADED
-        room.leases.clear()
+        self.now = now
+        self.rooms[model].failed(error, now)
         return self._settle()
 
-    def budget_changed(self, budget_bytes: int) -> list[Effect]:
+    def pinned(self, model: str, asked_bytes: int, got_bytes: int, now: float) -> list[Effect]:
+        """The worker has pinned, or let go, until it held `got_bytes` of what a Pin asked for."""
+        self.now = now
+        room = self.rooms[model]
+        if room.state is ModelState.READY and asked_bytes == room.pin_target_bytes:
+            room.pin_held_bytes = got_bytes
+            if got_bytes < asked_bytes:
+                room.pin_most_bytes = room.pin_target_bytes = got_bytes
+        return self._settle()
+
+    def budget_changed(self, budget_bytes: int, now: float) -> list[Effect]:
         """There is more or less memory than before."""
-        self._budget_bytes = budget_bytes
+        self.now = now
+        self.budget_bytes = budget_bytes
         return self._settle()
 
-    # ── what others may see ───────────────────────────────────────────────────────────────────────
+    def pin_ceiling_changed(self, ceiling_bytes: int | None, now: float) -> list[Effect]:
+        """The box is short of memory: all pins together may have so much; None takes that back."""
+        self.now = now
+        self._pin_ceiling_bytes = ceiling_bytes
+        return self._settle()
 
-    def forecast(self) -> dict[str, ModelForecast]:
-        """Return a snapshot for the policy; advisory, and never read by a decision here."""
-        return {
-            name: ModelForecast(
-                state=room.state,
-                fits=self._never_fits(name) is None,
-                free_slots=room.free_slots,
-                waiting=len(room.waiting),
-            )
-            for name, room in self._rooms.items()
-        }
+    def ticked(self, now: float) -> list[Effect]:
+        """Nothing happened but that time went by."""
+        self.now = now
+        return self._settle()
+
+    def next_wake(self) -> float | None:
+        """Return when time alone will change something, None where it will not."""
+        moments = [
+            moment
+            for room in self.rooms.values()
+            for ticket in room.waiting
+            for moment in (ticket.deadline, ticket.since + self.patience_seconds)
+            if moment is not None
+        ]
+        moments += [room.retry_at for room in self.rooms.values() if room.waiting or room.is_warmed]
+        return min((moment for moment in moments if moment > self.now), default=None)
 
     # ── the decision tree ─────────────────────────────────────────────────────────────────────────
 
     def _settle(self) -> list[Effect]:
         """Decide all that can be decided now.
 
-        1. A ready model's free slots go to those who wait for it, first come first served.
-        2. Who waits for what can never be loaded (the budget shrank) is refused.
-        3. What is over the budget and idle is unloaded.
-        4. Models that are wanted and not loaded get room, longest-waiting first.
+        1. Who waits for what can never be had (too late, too large, broken) is refused.
+        2. A ready model's free slots go to those who wait for it: by priority, then by age.
+        3. What is over the budget and idle is unloaded, and what a person sent away.
+        4. Models that are wanted and not loaded get room, the most urgent first; pins give way.
         5. Who may wait for nothing but a load, and would wait for other requests, is refused. What
            that changes is decided anew.
+        6. What nobody has or wants is pinned.
         """
-        rooms = self._rooms.items()
-        effects: list[Effect] = [grant for name, room in rooms for grant in self._grant(name, room)]
-        effects += self._refuse_hopeless()
-        effects += _unload(self._victims(self._missing_bytes(0)))
+        effects: list[Effect] = [*self._refuse_late(), *self._refuse_hopeless()]
+        self._mark_draining()
+        effects += [grant for name, room in self.rooms.items() for grant in self._grant(name, room)]
+        effects += self._unload(n for n, r in self.rooms.items() if r.is_dismissed and not r.leases)
+        effects += self._unload(self.victims(self.missing_bytes(0)))
         effects += self._make_room()
         if refused := self._refuse_hurried():
-            effects += [*refused, *self._settle()]
-        return effects
+            return [*effects, *refused, *self._settle()]
+        return effects + self._share_pins()
+
+    def _grant(self, model: str, room: Room) -> Iterator[Grant]:
+        for ticket in room.line(self.now, self.patience_seconds):
+            if room.free_slots and room.grants:
+                room.waiting.remove(ticket)
+                room.leases.add(ticket.id)
+                room.used(self.now)
+                yield Grant(ticket.id, model)
+
+    def _mark_draining(self) -> None:
+        """Let models at work run dry, where somebody has waited too long for their memory."""
+        for room in self.rooms.values():
+            room.is_draining = False
+        for name, room in self.wanted():
+            missing_bytes = self.missing_bytes_for(name) - self.footprints(self.idle())
+            if missing_bytes > 0:
+                if any(is_impatient(t, self.now, self.patience_seconds) for t in room.waiting):
+                    for worker in fewest(missing_bytes, self.at_work()):
+                        self.rooms[worker].is_draining = True
+                break
 
     def _make_room(self) -> list[Effect]:
-        """Give wanted models room: what is free, else what is being freed, else idle models' room.
+        """Give wanted models room: what is free or pinned, what is being freed, idle models' room.
 
-        One that cannot have room yet keeps the younger ones from taking what it waits for.
+        One that cannot have room yet keeps the others from taking what it waits for.
         """
         effects: list[Effect] = []
-        for name, room in sorted(self._wanted(), key=lambda item: _seniority(item[1])):
-            if self.used_bytes + room.needs.footprint_bytes <= self._budget_bytes:
-                room.state = ModelState.LOADING
-                effects.append(Load(name))
-                continue
-            missing_bytes = self._missing_bytes_for(room)
-            victims = self._victims(missing_bytes)
-            if sum(victim.needs.footprint_bytes for _, victim in victims) >= missing_bytes:
-                effects += _unload(victims)
-            break
+        for name, room in self.wanted():
+            missing_bytes = self.missing_bytes_for(name)
+            if missing_bytes > 0:
+                victims = self.victims(missing_bytes)
+                if self.footprints(victims) >= missing_bytes:
+                    effects += self._unload(victims)
+                break
+            if self.used_bytes + room.needs.footprint_bytes > self.budget_bytes:
+                break  # it is there, but pins or a worker that is leaving still hold it
+            room.state, room.load_began = ModelState.LOADING, self.now
+            effects.append(Load(name))
         return effects
 
-    def _grant(self, model: str, room: _Room) -> Iterable[Grant]:
-        while room.waiting and room.free_slots:
-            ticket = room.waiting.popleft()
-            room.leases.add(ticket.id)
-            self._mark_used(room)
-            yield Grant(ticket.id, model)
+    def _share_pins(self) -> list[Effect]:
+        """Pin what is left; less than before at once, and never what a load is waiting for.
 
-    def _mark_used(self, room: _Room) -> None:
-        self._uses += 1
-        room.used_at = self._uses
-
-    def _wanted(self) -> list[tuple[str, _Room]]:
-        return [(name, room) for name, room in self._rooms.items() if room.is_wanted]
-
-    def _idle(self) -> list[tuple[str, _Room]]:
-        return [(name, room) for name, room in self._rooms.items() if room.is_evictable]
-
-    def _missing_bytes(self, footprint_bytes: int) -> int:
-        """Return what lacks for a footprint once everything that is being unloaded is gone."""
-        rooms = self._rooms.values()
-        freeing = sum(r.charged_bytes for r in rooms if r.state is ModelState.UNLOADING)
-        return self.used_bytes - freeing + footprint_bytes - self._budget_bytes
-
-    def _missing_bytes_for(self, room: _Room) -> int:
-        """Return what lacks for a wanted model and all that must be loaded before it.
-
-        That may be a model that is just being unloaded and that an older ticket wants back.
+        Room for one model's pin may still be held by another's, which has yet to let go of it.
         """
-        mine = _seniority(room)
-        older = [r for r in self._rooms.values() if not r.stands and _seniority(r) < mine]
-        return self._missing_bytes(sum(r.needs.footprint_bytes for r in (room, *older)))
+        spare_bytes = self.budget_bytes - self.used_bytes
+        effects: list[Effect] = []
+        for name, most_bytes in share_pins(self._pins_bytes(), self.pinnable()).items():
+            room = self.rooms[name]
+            size_bytes = min(most_bytes, room.pin_held_bytes + max(0, spare_bytes))
+            if size_bytes != room.pin_target_bytes:
+                spare_bytes -= max(0, size_bytes - room.pin_held_bytes)
+                room.pin_target_bytes = size_bytes
+                room.pin_held_bytes = max(room.pin_held_bytes, size_bytes)
+                effects.append(Pin(name, size_bytes))
+        return effects
 
-    def _victims(self, missing_bytes: int) -> list[tuple[str, _Room]]:
-        """Return idle models to unload for `missing_bytes`, longest unused first; all if too few.
+    def _pins_bytes(self) -> int:
+        """Return what all pins together may have."""
+        claimed = next((room.needs.footprint_bytes for _, room in self.wanted()), 0)
+        footprints = sum(r.charged_bytes - r.pin_held_bytes for r in self.rooms.values())
+        free_bytes = self.budget_bytes - footprints - claimed
+        ceiling_bytes = self._pin_ceiling_bytes
+        return free_bytes if ceiling_bytes is None else min(free_bytes, ceiling_bytes)
 
-        None of them is superfluous: one whose room the others' make up for is let off again.
-        """
-        chosen: list[tuple[str, _Room]] = []
-        for name, room in sorted(self._idle(), key=lambda item: item[1].used_at):
-            if missing_bytes > 0:
-                chosen.append((name, room))
-                missing_bytes -= room.needs.footprint_bytes
-        for victim in list(chosen):
-            if missing_bytes + victim[1].needs.footprint_bytes <= 0:
-                chosen.remove(victim)
-                missing_bytes += victim[1].needs.footprint_bytes
-        return chosen
+    def _unload(self, models: Iterable[str]) -> list[Effect]:
+        effects: list[Effect] = []
+        for name in models:
+            room = self.rooms[name]
+            if room.stands:
+                room.state = ModelState.UNLOADING
+                room.is_warmed = False  # or it came back at once and evicted others in its turn
+                effects.append(Unload(name))
+        return effects
 
     # ── refusals ──────────────────────────────────────────────────────────────────────────────────
 
-    def _never_fits(self, model: str) -> NeverFits | None:
-        """Return why the model can never be loaded, or None. Residents' room is theirs for good."""
-        need = self._rooms[model].needs.footprint_bytes
-        others = (room.needs for name, room in self._rooms.items() if name != model)
-        promised = sum(needs.footprint_bytes for needs in others if needs.is_resident)
-        if need + promised <= self._budget_bytes:
+    def _has_failed(self, model: str) -> ModelRouterError | None:
+        room = self.rooms[model]
+        if room.state is not ModelState.FAILED or room.problem is None:
             return None
-        shared = f", of which resident models have {_gib(promised)}" if promised else ""
-        return NeverFits(
-            f"{model} needs {_gib(need)}; the budget is {_gib(self._budget_bytes)}{shared}",
-            hint="lower its `context` or `slots`, use a smaller quantization, or raise budget.ram",
+        last_words = room.problem.message
+        return EngineError(
+            f"{model} failed {MOST_FAILURES} times in a row and is left alone: {last_words}",
+            hint=f"see to it, then: modelrouter models load {model}",
         )
 
     def _line_is_full(self, model: str) -> QueueFull | None:
-        if len(self._rooms[model].waiting) < self._max_waiting:
+        if len(self.rooms[model].waiting) < self._max_waiting:
             return None
         return QueueFull(
             f"{self._max_waiting} requests wait for {model} already",
             hint="try again later, or raise `server.max_waiting`",
         )
 
-    def _refuse_hopeless(self) -> list[Effect]:
-        return [
-            refusal
-            for name, room in self._rooms.items()
-            if not room.stands and (never := self._never_fits(name))
-            for refusal in _turn_away(room, never)
-        ]
+    def _refuse_late(self) -> Iterator[Refuse]:
+        for name, room in self.rooms.items():
+            for ticket in list(room.waiting):
+                if ticket.deadline is not None and ticket.deadline <= self.now:
+                    room.waiting.remove(ticket)
+                    waited = ticket.deadline - ticket.since
+                    message = f"no slot of {name} was free within {waited:g} s"
+                    yield Refuse(ticket.id, DeadlineExceeded(message))
+
+    def _refuse_hopeless(self) -> Iterator[Refuse]:
+        for name, room in self.rooms.items():
+            why = None if room.stands else self.never_fits(name) or self._has_failed(name)
+            if why is not None:
+                yield from _turn_away(room, why)
 
     def _refuse_hurried(self) -> list[Effect]:
         refused: list[Effect] = []
-        for name, room in self._rooms.items():
-            for place, ticket in enumerate(tuple(room.waiting)):
-                if not ticket.may_wait and (why := self._waits_for_others(room, place)):
+        for name, room in self.rooms.items():
+            for place, ticket in enumerate(room.line(self.now, self.patience_seconds)):
+                if not ticket.may_wait and (why := self._waits_for_others(name, place)):
                     room.waiting.remove(ticket)
                     refused.append(Refuse(ticket.id, SlotsBusy(f"{name} {why}")))
         return refused
 
-    def _waits_for_others(self, room: _Room, place: int) -> str | None:
+    def _waits_for_others(self, model: str, place: int) -> str | None:
         """Return which requests must end before the one at `place` (0: the first) in the line gets
         a slot; None where a load is all that it waits for.
         """
+        room = self.rooms[model]
         slots = room.needs.slots
         if room.state is ModelState.READY:
             return f"is busy: {len(room.leases)} of {slots} slots taken"
         if place >= slots:
             return f"is not loaded yet, and {place} requests wait for its {slots} slots"
-        idle_bytes = sum(idle.needs.footprint_bytes for _, idle in self._idle())
-        if room.stands or self._missing_bytes_for(room) <= idle_bytes:
+        if room.stands or self.missing_bytes_for(model) <= self.footprints(self.idle()):
             return None
-        need, budget = _gib(room.needs.footprint_bytes), _gib(self._budget_bytes)
+        need, budget = gib(room.needs.footprint_bytes), gib(self.budget_bytes)
         return f"needs {need}; other requests have or wait for too much of the {budget}"
 
 
-def _unload(victims: list[tuple[str, _Room]]) -> list[Effect]:
-    for _, room in victims:
-        room.state = ModelState.UNLOADING
-        room.is_warmed = False  # or it came back at once and evicted others in its turn
-    return [Unload(name) for name, _ in victims]
-
-
-def _turn_away(room: _Room, error: ModelRouterError) -> list[Effect]:
+def _turn_away(room: Room, error: ModelRouterError) -> list[Refuse]:
     """End all wishes for a model."""
-    refused: list[Effect] = [Refuse(ticket.id, error) for ticket in room.waiting]
+    refused = [Refuse(ticket.id, error) for ticket in room.waiting]
     room.waiting.clear()
     room.is_warmed = False
     return refused
-
-
-def _seniority(room: _Room) -> tuple[int, int]:
-    """Order models that want room: by their oldest ticket; those only warmed come last."""
-    return (0, room.waiting[0].id) if room.waiting else (1, 0)
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.2f} GiB"

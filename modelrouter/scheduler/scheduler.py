@@ -8,98 +8,176 @@ import asyncio
 import copy
 import itertools
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from modelrouter.engine.process import Engine, Stream
-from modelrouter.errors import CapacityError, LoadFailed, ModelRouterError
+from modelrouter.engine.process import Engine
+from modelrouter.errors import (
+    CapacityError,
+    LoadFailed,
+    ModelRouterError,
+    UnknownModel,
+    did_you_mean,
+)
 from modelrouter.registry import ModelSpec, refuse_changed_file
-from modelrouter.scheduler.core import Core, Effect, Grant, Load, Needs, Refuse, Ticket, Unload
-from modelrouter.types import Forecast, Piece, Sampling
+from modelrouter.scheduler import snapshot
+from modelrouter.scheduler.core import PATIENCE_SECONDS, Core
+from modelrouter.scheduler.effects import (
+    Effect,
+    Grant,
+    Load,
+    Needs,
+    Priority,
+    Refuse,
+    Ticket,
+    Unload,
+)
+from modelrouter.scheduler.lease import Lease
+from modelrouter.scheduler.rates import Rates
+from modelrouter.scheduler.room import Room
+from modelrouter.scheduler.snapshot import Status, Worker
+from modelrouter.types import Forecast, ModelState
 
 log = logging.getLogger(__name__)
-
-
-class Lease:
-    """A slot of a loaded model, held for one request."""
-
-    def __init__(self, engine: Engine) -> None:
-        """Hold a slot of `engine`."""
-        self._engine = engine
-        self._stream: Stream | None = None
-
-    def generate(
-        self,
-        pieces: Sequence[Piece],
-        *,
-        max_tokens: int | None,
-        stop: Sequence[str],
-        sampling: Sampling,
-    ) -> Stream:
-        """Start the answer. It is stopped when the lease ends, if it has not ended itself."""
-        self._stream = self._engine.submit(
-            pieces, max_tokens=max_tokens, stop=stop, sampling=sampling
-        )
-        return self._stream
-
-    def end(self) -> None:
-        """Stop what still runs."""
-        if self._stream is not None:
-            self._stream.cancel()
 
 
 class Scheduler:
     """Leases on the slots of models, inside one memory budget."""
 
-    def __init__(self, specs: Mapping[str, ModelSpec], budget_bytes: int, max_waiting: int) -> None:
-        """Manage these models; none is loaded before it is asked for."""
-        needs = {
-            name: Needs(spec.footprint.total_bytes, spec.slots, spec.is_resident)
-            for name, spec in specs.items()
-        }
+    def __init__(
+        self,
+        specs: Mapping[str, ModelSpec],
+        budget_bytes: int,
+        max_waiting: int,
+        *,
+        max_wait_seconds: float | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        rates: Rates | None = None,
+    ) -> None:
+        """Manage these models; none is loaded before it is asked for.
+
+        `max_wait_seconds` bounds the time that a request may wait for a slot.
+        """
         self._specs = specs
-        self._core = Core(needs, budget_bytes, max_waiting)
+        self._rates = Rates() if rates is None else rates
+        needs = {name: self._needs(spec) for name, spec in specs.items()}
+        self._core = Core(needs, budget_bytes, max_waiting, patience_seconds)
+        self._max_wait_seconds = max_wait_seconds
         self._engines: dict[str, Engine] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
+        self._loaded_shares: dict[str, float] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._promises: dict[int, asyncio.Future[Engine]] = {}
         self._ticket_ids = itertools.count()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._news = asyncio.Event()
         self._is_closing = False
 
+    def _needs(self, spec: ModelSpec) -> Needs:
+        measured_seconds = self._rates.of(spec.identity).load_seconds
+        load_seconds = measured_seconds or _guessed_load_seconds(spec)
+        footprint_bytes = spec.footprint.total_bytes
+        return Needs(footprint_bytes, spec.slots, spec.is_resident, load_seconds=load_seconds)
+
+    # ── what others see ───────────────────────────────────────────────────────────────────────────
+
     def forecast(self) -> Forecast:
-        """Return each model's state as of now: advisory."""
-        return self._core.forecast()
+        """Return what the policy may know of each model now: advisory."""
+        now = _now()
+        return {
+            name: snapshot.forecast(
+                self._core, name, self._rates.of(spec.identity), self._worker(name), now
+            )
+            for name, spec in self._specs.items()
+        }
+
+    def status(self) -> Status:
+        """Return who has what of the budget now."""
+        return snapshot.status(self._core, {name: self._worker(name) for name in self._specs})
+
+    def _worker(self, model: str) -> Worker:
+        engine = self._engines.get(model)
+        return Worker(None if engine is None else engine.pid, self._loaded_shares.get(model))
+
+    async def news(self) -> None:
+        """Wait until something changes in the house."""
+        await self._news.wait()
+
+    # ── what people ask for ───────────────────────────────────────────────────────────────────────
 
     def warm(self) -> None:
         """Begin to load the resident models."""
         for name, spec in self._specs.items():
             if spec.is_resident:
-                self._carry_out(self._core.warmed(name))
+                self._carry_out(self._core.warmed(name, _now()))
+
+    async def load(self, model: str) -> None:
+        """Load a model before anybody asks, also one that was given up; wait until it is there.
+
+        Raises UnknownModel, NeverFits, or why the load failed.
+        """
+        room = self._room(model)
+        if (refusal := self._core.never_fits(model)) is not None:
+            raise refusal
+        self._carry_out(self._core.warmed(model, _now()))
+        while room.state is not ModelState.READY:
+            if not (room.is_warmed or room.waiting or room.state is ModelState.LOADING):
+                raise copy.copy(room.problem or self._core.never_fits(model) or _closing())
+            await self._until_news()
+
+    async def unload(self, model: str) -> None:
+        """Unload a model, resident or not, once nobody uses it; wait until its memory is back."""
+        room = self._room(model)
+        self._carry_out(self._core.dismissed(model, _now()))
+        while room.is_dismissed or room.state is ModelState.UNLOADING:
+            await self._until_news()
+
+    def _room(self, model: str) -> Room:
+        if model not in self._specs:
+            known = ", ".join(self._specs)
+            raise UnknownModel(
+                f'no model "{model}" that can be loaded; there are {known}',
+                hint=did_you_mean(model, list(self._specs)),
+            )
+        return self._core.rooms[model]
+
+    async def _until_news(self) -> None:
+        if self._is_closing:
+            raise _closing()
+        await self._news.wait()
 
     @asynccontextmanager
-    async def lease(self, model: str, *, may_wait: bool = True) -> AsyncIterator[Lease]:
+    async def lease(
+        self, model: str, *, may_wait: bool = True, priority: Priority = Priority.NORMAL
+    ) -> AsyncIterator[Lease]:
         """Hold a slot of the model for the block; leaving it in any way frees the slot at once.
 
         Raises the CapacityError that refuses it, or the EngineError of a load that failed.
         """
         if self._is_closing:
             raise _closing()
-        ticket = Ticket(next(self._ticket_ids), model, may_wait)
+        since = _now()
+        most = self._max_wait_seconds
+        deadline = None if most is None else since + most
+        ticket = Ticket(next(self._ticket_ids), model, since, priority, may_wait, deadline)
         promise = self._promises[ticket.id] = asyncio.get_running_loop().create_future()
         try:
             self._carry_out(self._core.arrived(ticket))
-            lease = Lease(await promise)
+            lease = Lease(await promise, self._rates.of(self._specs[model].identity))
             try:
                 yield lease
             finally:
                 lease.end()
         finally:
             del self._promises[ticket.id]
-            self._carry_out(self._core.left(ticket.id))
+            self._carry_out(self._core.left(ticket.id, _now()))
 
     async def close(self) -> None:
         """End all workers and wait until they are gone; who still waits for a slot is told."""
         self._is_closing = True
+        self._news.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         for promise in self._promises.values():
             if not promise.done():
                 promise.set_exception(_closing())
@@ -111,6 +189,7 @@ class Scheduler:
         await asyncio.gather(
             *(engine.stop() for engine in engines.values()), return_exceptions=True
         )
+        self._rates.save()
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         if self._is_closing:
@@ -125,6 +204,23 @@ class Scheduler:
                     self._loads[model] = asyncio.create_task(self._load(model))
                 case Unload(model):
                     self._unload(model)
+        self._set_alarm()
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _set_alarm(self) -> None:
+        """See to it that the core is told when time alone changes something."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        wake_at = self._core.next_wake()
+        loop = asyncio.get_running_loop()
+        self._alarm = None if wake_at is None else loop.call_at(wake_at, self._tick)
+
+    def _tick(self) -> None:
+        self._carry_out(self._core.ticked(_now()))
 
     def _keep_promise(self, ticket_id: int, model: str) -> None:
         if not (promise := self._promises[ticket_id]).done():
@@ -138,21 +234,33 @@ class Scheduler:
         try:
             spec = self._specs[model]
             await asyncio.to_thread(refuse_changed_file, spec)
-            engine = await Engine.start(spec)
+            engine = await Engine.start(spec, self._progress_of(model))
         except ModelRouterError as error:
             self._load_failed(model, error)
         except Exception as error:
             log.exception("loading %s", model)
             self._load_failed(model, LoadFailed(f"{model}: {error!r}"))
         else:
-            del self._loads[model]
+            self._forget_load(model)
             self._engines[model] = engine
             engine.died.add_done_callback(lambda _: self._bury(model, engine))
-            self._carry_out(self._core.loaded(model))
+            self._carry_out(self._core.loaded(model, _now()))
+            self._rates.of(spec.identity).load_seconds = self._core.rooms[model].load_seconds
+
+    def _progress_of(self, model: str) -> Callable[[float], None]:
+        def progressed(share: float) -> None:
+            self._loaded_shares[model] = share
+            self._tell_news()
+
+        return progressed
 
     def _load_failed(self, model: str, error: ModelRouterError) -> None:
-        del self._loads[model]
-        self._carry_out(self._core.load_failed(model, error))
+        self._forget_load(model)
+        self._carry_out(self._core.load_failed(model, error, _now()))
+
+    def _forget_load(self, model: str) -> asyncio.Task[None] | None:
+        self._loaded_shares.pop(model, None)
+        return self._loads.pop(model, None)
 
     def _unload(self, model: str) -> None:
         """End the model's load or its worker, whichever there is.
@@ -160,7 +268,7 @@ class Scheduler:
         Both leave the books at once: news of their own (the load is done, the worker died) that
         comes while they are being ended must not be taken for news of the next load.
         """
-        load, engine = self._loads.pop(model, None), self._engines.pop(model, None)
+        load, engine = self._forget_load(model), self._engines.pop(model, None)
         if load is not None:
             load.cancel()
         self._end(self._see_off(model, load, engine))
@@ -172,7 +280,7 @@ class Scheduler:
             await asyncio.wait([load])
         if engine is not None:
             await engine.stop()
-        self._carry_out(self._core.unloaded(model))
+        self._carry_out(self._core.unloaded(model, _now()))
 
     def _bury(self, model: str, engine: Engine) -> None:
         """Clear away a worker that died by itself."""
@@ -180,12 +288,22 @@ class Scheduler:
             log.warning("%s", engine.died.result())
             del self._engines[model]
             self._end(engine.kill())
-            self._carry_out(self._core.unloaded(model))
+            self._carry_out(self._core.died(model, engine.died.result(), _now()))
 
     def _end(self, ending: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(ending)
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
+
+
+def _now() -> float:
+    """Return the time on the clock that alarms are set by, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+def _guessed_load_seconds(spec: ModelSpec) -> float:
+    """Return how long a first load may take: a fast disk reads a gigabyte a second."""
+    return 0.5 + spec.facts.weights_bytes / 1e9
 
 
 def _closing() -> CapacityError:

@@ -394,7 +394,7 @@ async def test_time_that_is_up_ends_the_request(open_app: OpenApp, *, is_waiting
                 late = await failure_of(app, asking(seconds=0.05))
         if not is_waiting:
             os.kill(pid, signal.SIGSTOP)
-            late = await failure_of(app, asking(seconds=0.05))
+            late = await failure_of(app, asking(seconds=1.0))
             os.kill(pid, signal.SIGCONT)
         assert app.scheduler.forecast()["a"].free_slots == 1
     assert isinstance(late, DeadlineExceeded)

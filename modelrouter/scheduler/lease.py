@@ -1,0 +1,41 @@
+"""A lease: a slot of a loaded model, held for one request.
+
+It knows the engine that answers and where its speed is noted, not why the slot was granted.
+"""
+
+from collections.abc import Sequence
+
+from modelrouter.engine.process import Engine, Stream
+from modelrouter.scheduler.rates import Rate
+from modelrouter.types import Piece, Sampling
+
+
+class Lease:
+    """A slot of a loaded model, held for one request."""
+
+    def __init__(self, engine: Engine, rate: Rate) -> None:
+        """Hold a slot of `engine`; how long the answer takes goes to `rate`."""
+        self._engine = engine
+        self._rate = rate
+        self._stream: Stream | None = None
+
+    def generate(
+        self,
+        pieces: Sequence[Piece],
+        *,
+        max_tokens: int | None,
+        stop: Sequence[str],
+        sampling: Sampling,
+    ) -> Stream:
+        """Start the answer. It is stopped when the lease ends, if it has not ended itself."""
+        self._stream = self._engine.submit(
+            pieces, max_tokens=max_tokens, stop=stop, sampling=sampling
+        )
+        return self._stream
+
+    def end(self) -> None:
+        """Stop what still runs; learn from what came to its end."""
+        if self._stream is not None:
+            self._stream.cancel()
+            if self._stream.done is not None:
+                self._rate.answered(self._stream.done)
