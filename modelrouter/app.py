@@ -11,6 +11,7 @@ from modelrouter.classifier import Classifier
 from modelrouter.config import Budget as BudgetTable
 from modelrouter.config import ConfigSource, Percent, Settings, load
 from modelrouter.memory.budget import Budget, budget, read_machine
+from modelrouter.memory.plan import plan
 from modelrouter.policy import Policy
 from modelrouter.registry import Catalogue, catalogue
 from modelrouter.router import Router
@@ -28,14 +29,16 @@ class App:
         """Make the parts that these settings ask for."""
         config = settings.models_file
         self.settings = settings
-        self.catalogue: Catalogue = catalogue(settings)
+        self.budget = _budget(config.budget)
+        found = catalogue(settings)
+        self.plan = plan(self.budget.models_bytes, found.wishes)
+        self.catalogue: Catalogue = found.allotted(self.plan)
         self.policy = Policy(
             settings.policy_name,
             settings.policy_file,
             self.catalogue.roles,
             self.catalogue.reasons,
         )
-        self.budget = _budget(config.budget)
         self.scheduler = Scheduler(
             self.catalogue.specs,
             self.budget.models_bytes,

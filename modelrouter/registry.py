@@ -6,7 +6,7 @@ the catalogue with the reason: the policy passes it over, and whoever asks for i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from modelrouter.config import ModelEntry, Settings
 from modelrouter.errors import BadModelFile, ConfigError, LoadFailed
 from modelrouter.gguf import GgufFacts, read_facts
 from modelrouter.memory.footprint import Footprint, footprint
+from modelrouter.memory.plan import Plan, Shape, Share, Wish
 from modelrouter.types import KvType, Sampling
 
 DEFAULT_CONTEXT_TOKENS = 4096
@@ -47,6 +48,8 @@ class ModelSpec:
     threads: int | None
     sampling: Sampling
     footprint: Footprint
+    is_narrowed: bool = False
+    """True where the budget did not allow the most that models.toml would have."""
 
     @property
     def chat(self) -> ChatFormat | None:
@@ -66,8 +69,13 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All models of models.toml: the usable ones' specs, and why the others are not."""
+    """All models of models.toml: the usable ones' specs, and why the others are not.
 
+    `ladders` has all the specs that a model could run with, the widest first; `specs` is what it
+    does run with: the widest, until the budget is known (`allotted`).
+    """
+
+    ladders: Mapping[str, tuple[ModelSpec, ...]]
     specs: Mapping[str, ModelSpec]
     unusable: Mapping[str, ConfigError]
     roles: Mapping[str, tuple[str, ...]]
@@ -78,31 +86,81 @@ class Catalogue:
         reasons: dict[str, str | None] = dict.fromkeys(self.specs)
         return reasons | {name: error.message for name, error in self.unusable.items()}
 
+    @cached_property
+    def wishes(self) -> tuple[Wish, ...]:
+        """What the usable models would like of the memory, in the order of models.toml."""
+        return tuple(_wish(name, ladder) for name, ladder in self.ladders.items())
+
+    def allotted(self, plan: Plan) -> "Catalogue":
+        """Return the catalogue with the specs that the plan has room for.
+
+        A model that never fits keeps its narrowest, so that whoever asks for it hears the least
+        that it would need.
+        """
+        specs = {
+            share.wish.model: _chosen(self.ladders[share.wish.model], share)
+            for share in plan.shares
+        }
+        return replace(self, specs=MappingProxyType(specs))
+
 
 def catalogue(settings: Settings) -> Catalogue:
     """Read every model's header and return the catalogue."""
-    specs: dict[str, ModelSpec] = {}
+    ladders: dict[str, tuple[ModelSpec, ...]] = {}
     unusable: dict[str, ConfigError] = {}
     for name, entry in settings.models_file.models.items():
         try:
-            specs[name] = _spec(name, entry, read_facts(settings.model_path(name)))
+            ladders[name] = _ladder(name, entry, read_facts(settings.model_path(name)))
         except ConfigError as error:
             unusable[name] = error
     roles = settings.models_file.roles
-    return Catalogue(MappingProxyType(specs), MappingProxyType(unusable), roles)
+    widest = {name: ladder[0] for name, ladder in ladders.items()}
+    return Catalogue(
+        MappingProxyType(ladders), MappingProxyType(widest), MappingProxyType(unusable), roles
+    )
 
 
-def _spec(name: str, entry: ModelEntry, facts: GgufFacts) -> ModelSpec:
+def _ladder(name: str, entry: ModelEntry, facts: GgufFacts) -> tuple[ModelSpec, ...]:
+    """Return the specs that models.toml allows: fewer slots first, then a shorter context.
+
+    A prompt that fits is worth more than two that are answered at the same time.
+    """
     _refuse_mute(facts)
-    is_resident = entry.residency == "resident"
-    context_tokens = _context_tokens(name, entry, facts)
     _refuse_small_batch(name, entry)
+    least_context, most_context = _context_tokens(name, entry, facts)
+    least_slots, most_slots = entry.slots
+    steps = [(most_context, slots) for slots in _halved(most_slots, least_slots)]
+    steps += [(tokens, least_slots) for tokens in _halved(most_context, least_context)[1:]]
+    return tuple(
+        _spec(name, entry, facts, context_tokens=tokens, slots=slots, is_narrowed=number > 0)
+        for number, (tokens, slots) in enumerate(steps)
+    )
+
+
+def _halved(most: int, least: int) -> list[int]:
+    """Return `most`, its half, the half of that, and so on to `least`."""
+    values = [most]
+    while values[-1] > least:
+        values.append(max(least, values[-1] // 2))
+    return values
+
+
+def _spec(
+    name: str,
+    entry: ModelEntry,
+    facts: GgufFacts,
+    *,
+    context_tokens: int,
+    slots: int,
+    is_narrowed: bool,
+) -> ModelSpec:
+    is_resident = entry.residency == "resident"
     return ModelSpec(
         name=name,
         facts=facts,
         is_resident=is_resident,
         context_tokens=context_tokens,
-        slots=entry.slots,
+        slots=slots,
         batch_rows=entry.batch,
         kv_type=entry.kv_type,
         threads=entry.threads,
@@ -111,11 +169,25 @@ def _spec(name: str, entry: ModelEntry, facts: GgufFacts) -> ModelSpec:
             facts,
             whole=is_resident,
             context_tokens=context_tokens,
-            slots=entry.slots,
+            slots=slots,
             batch_rows=entry.batch,
             kv_type=entry.kv_type,
         ),
+        is_narrowed=is_narrowed,
     )
+
+
+def _wish(name: str, ladder: tuple[ModelSpec, ...]) -> Wish:
+    shapes = tuple(
+        Shape(spec.context_tokens, spec.slots, spec.footprint.total_bytes) for spec in ladder
+    )
+    return Wish(name, ladder[0].is_resident, shapes, ladder[0].footprint.mapped_bytes)
+
+
+def _chosen(ladder: tuple[ModelSpec, ...], share: Share) -> ModelSpec:
+    if share.shape is None:
+        return ladder[-1]
+    return ladder[share.wish.shapes.index(share.shape)]
 
 
 def refuse_changed_file(spec: ModelSpec) -> None:
@@ -144,20 +216,23 @@ def _refuse_mute(facts: GgufFacts) -> None:
 
 
 def _refuse_small_batch(name: str, entry: ModelEntry) -> None:
-    if entry.batch < entry.slots:
+    slots = entry.slots[1]
+    if entry.batch < slots:
         raise ConfigError(
-            f"models.{name}.batch is {entry.batch} tokens; with {entry.slots} slots, a step "
-            f"decodes up to {entry.slots}",
+            f"models.{name}.batch is {entry.batch} tokens; with {slots} slots, a step "
+            f"decodes up to {slots}",
             hint="raise batch, or lower slots",
         )
 
 
-def _context_tokens(name: str, entry: ModelEntry, facts: GgufFacts) -> int:
+def _context_tokens(name: str, entry: ModelEntry, facts: GgufFacts) -> tuple[int, int]:
+    """Return the least and the most tokens of context for each slot."""
     if entry.context is None:
-        return min(facts.context_length, DEFAULT_CONTEXT_TOKENS)
-    if entry.context > facts.context_length:
+        tokens = min(facts.context_length, DEFAULT_CONTEXT_TOKENS)
+        return tokens, tokens
+    if entry.context[1] > facts.context_length:
         raise ConfigError(
-            f"models.{name}.context is {entry.context:,} tokens; "
+            f"models.{name}.context is {entry.context[1]:,} tokens; "
             f"the model was trained with {facts.context_length:,}",
             hint="lower it, or leave it out",
         )

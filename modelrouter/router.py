@@ -26,7 +26,7 @@ from modelrouter.reply import Reply, Route
 from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.trace import Trace
+from modelrouter.trace import Fact, Trace
 from modelrouter.types import CacheUse, Candidate, Decision, Piece, Request, Sampling, Task
 
 PRIORITIES: Mapping[Task, Priority] = {
@@ -191,9 +191,15 @@ class Router:
                     if not may_go_on:
                         raise
                     continue
-                trace.note("lease", model=model)
+                trace.note("lease", model=model, **self._narrowed(model))
                 yield job, lease
                 return
+
+    def _narrowed(self, model: str) -> dict[str, Fact]:
+        """Return what a model got where the budget did not allow all that it would have."""
+        spec = self._specs[model]
+        narrowed = {"context_tokens": spec.context_tokens, "slots": spec.slots}
+        return {"narrowed": dict(narrowed)} if spec.is_narrowed else {}
 
     async def _stored(self, job: Job) -> Answer | None:
         if self._results is None or job.key is None:

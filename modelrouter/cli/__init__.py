@@ -1,4 +1,4 @@
-"""The command line: `modelrouter ask`, `route`, `serve`, `check`, `models`, `policy`,
+"""The command line: `modelrouter ask`, `route`, `serve`, `check`, `plan`, `models`, `policy`,
 `classifier`.
 
 Arguments in, text out; everything in between is somebody else's. Commands import what they need
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from modelrouter.cli import ask, check, classifier, models, policy, route, serve
+from modelrouter.cli import ask, check, classifier, models, plan, policy, route, serve
 from modelrouter.errors import ModelRouterError
 
 FILE_ERROR = 74
@@ -28,6 +28,7 @@ app.command()(ask.ask)
 app.command()(route.route)
 app.command()(serve.serve)
 app.command()(check.check)
+app.command()(plan.plan)
 app.add_typer(models.app, name="models")
 app.add_typer(policy.app, name="policy")
 app.add_typer(classifier.app, name="classifier")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator
 
 from modelrouter.config.quantities import Duration, PositiveSize, Ram, Size
 from modelrouter.config.table import Name, Names, Table, Text
@@ -73,17 +73,39 @@ class SamplingTable(Table):
         return Sampling(**self.model_dump())
 
 
+def _range(value: object) -> tuple[int, int]:
+    ends = value if isinstance(value, list) and len(value) == 2 else [value, value]
+    least, most = (end if type(end) is int else None for end in ends)
+    if least is None or most is None:
+        raise ValueError("expected a whole number, or the least and the most: [2048, 8192]")
+    if least > most:
+        raise ValueError(f"the least comes first: [{most}, {least}]")
+    return least, most
+
+
+def _within(low: int, high: int) -> AfterValidator:
+    def check(value: tuple[int, int]) -> tuple[int, int]:
+        if not low <= value[0] <= value[1] <= high:
+            raise ValueError(f"must be from {low:,} to {high:,}")
+        return value
+
+    return AfterValidator(check)
+
+
 class ModelEntry(Table):
     """`[models.NAME]`: where a model's file is and how it runs.
 
     `context` counts tokens for each slot; None is the model's own training context, which the
-    registry knows. `batch` counts tokens a step. `threads` None leaves the number to the engine.
+    registry knows. It and `slots` are the least and the most that will do; a single number is
+    both. `batch` counts tokens a step. `threads` None leaves the number to the engine.
     """
 
     path: Annotated[Text, AfterValidator(_path)]
     residency: Literal["resident", "mapped"] = "mapped"
-    context: int | None = Field(default=None, ge=256, le=MOST_TOKENS)
-    slots: int = Field(default=1, ge=1, le=64)
+    context: (
+        Annotated[tuple[int, int], PlainValidator(_range), _within(256, MOST_TOKENS)] | None
+    ) = None
+    slots: Annotated[tuple[int, int], PlainValidator(_range), _within(1, 64)] = (1, 1)
     kv_type: KvType = "f16"
     threads: int | None = Field(default=None, ge=1, le=1024)
     batch: int = Field(default=512, ge=32, le=MOST_TOKENS)

@@ -16,6 +16,7 @@ from modelrouter.errors import (
     CapacityError,
     LoadFailed,
     ModelRouterError,
+    NeverFits,
     UnknownModel,
     did_you_mean,
 )
@@ -94,6 +95,10 @@ class Scheduler:
     def status(self) -> Status:
         """Return who has what of the budget now."""
         return snapshot.status(self._core, {name: self._worker(name) for name in self._specs})
+
+    def never_fits(self, model: str) -> NeverFits | None:
+        """Return why a model can never be loaded inside the budget, None where it can."""
+        return self._core.never_fits(model)
 
     def _worker(self, model: str) -> Worker:
         engine = self._engines.get(model)

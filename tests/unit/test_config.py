@@ -113,13 +113,18 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     file = settings_of(tmp_path, "").models_file
     assert file.policy == "balanced"
     assert file.budget.model_dump() == {"ram": None, "reserve_bytes": 2**30}
-    assert file.server.model_dump() == {"host": "127.0.0.1", "port": 8012, "max_waiting": 64}
+    assert file.server.model_dump() == {
+        "host": "127.0.0.1",
+        "port": 8012,
+        "max_waiting": 64,
+        "max_wait_seconds": None,
+    }
     assert file.cache.model_dump() == {"enabled": True, "directory": None, "size_bytes": 2**30}
     assert file.models["coder"].model_dump(exclude={"sampling"}) == {
         "path": "coder.gguf",
         "residency": "mapped",
         "context": None,
-        "slots": 1,
+        "slots": (1, 1),
         "kv_type": "f16",
         "threads": None,
         "batch": 512,

@@ -12,6 +12,7 @@ import pytest
 from modelrouter.config import find_config, load
 from modelrouter.errors import BadModelFile, ConfigError
 from modelrouter.memory.footprint import WORKER_BYTES
+from modelrouter.memory.plan import plan
 from modelrouter.registry import DEFAULT_CONTEXT_TOKENS, ModelSpec, catalogue
 from modelrouter.types import Sampling
 
@@ -71,6 +72,44 @@ def test_a_pass_has_a_row_for_every_slot(make_spec: MakeSpec, tiny_gguf: Path) -
         "models.tiny.batch is 32 tokens; with 64 slots, a step decodes up to 64"
     )
     assert make_spec(tiny_gguf, slots=64, batch=64).batch_rows == 64
+
+
+LADDER_TOML = """\
+version = 1
+[models.wide]
+path = "{good}"
+context = [512, 2000]
+slots = [1, 3]
+[roles]
+code = ["wide"]
+general = ["wide"]
+"""
+
+
+def test_a_range_is_a_ladder_of_specs(tmp_path: Path, tiny_gguf: Path) -> None:
+    """The widest first; then fewer slots, then shorter contexts, each half of the one before."""
+    file = tmp_path / "models.toml"
+    file.write_text(LADDER_TOML.format(good=tiny_gguf))
+    ladder = catalogue(load(find_config(file))).ladders["wide"]
+    rungs = [(spec.context_tokens, spec.slots) for spec in ladder]
+    assert rungs == [(2000, 3), (2000, 1), (1000, 1), (512, 1)]
+    assert [spec.is_narrowed for spec in ladder] == [False, True, True, True]
+    sizes = [spec.footprint.total_bytes for spec in ladder]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_model_runs_with_the_widest_spec_that_fits(tmp_path: Path, tiny_gguf: Path) -> None:
+    """What never fits keeps its narrowest, whose need is the least there is to say."""
+    file = tmp_path / "models.toml"
+    file.write_text(LADDER_TOML.format(good=tiny_gguf))
+    found = catalogue(load(find_config(file)))
+    ladder = found.ladders["wide"]
+    assert found.specs["wide"] is ladder[0]
+    for spec in ladder:
+        roomy = found.allotted(plan(spec.footprint.total_bytes, found.wishes))
+        assert roomy.specs["wide"] is spec
+    tight = found.allotted(plan(ladder[-1].footprint.total_bytes - 1, found.wishes))
+    assert tight.specs["wide"] is ladder[-1]
 
 
 def test_the_weights_of_a_mapped_model_are_not_charged(

@@ -1,0 +1,137 @@
+"""`modelrouter plan`: the budget as bars: who has what, what is pinned, what is left.
+
+Nothing is loaded; the figures are those that the scheduler goes by.
+"""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from modelrouter.cli import options
+from modelrouter.config import find_config
+
+if TYPE_CHECKING:
+    from modelrouter.app import App
+    from modelrouter.memory.plan import Share
+
+BAR_CELLS = 60
+
+RESIDENT, NEEDED, PINNED, LEFT = "█", "▓", "▒", "·"
+
+
+def plan(*, as_json: options.AsJson = False, config: options.Config = None) -> None:
+    """Show who would get what of the memory, without loading anything."""
+    from modelrouter.app import App
+
+    app = App.open(find_config(config))
+    explanation = _explanation(app)
+    if as_json:
+        sys.stdout.write(json.dumps(explanation, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write("\n".join(_lines(explanation)) + "\n")
+
+
+def _explanation(app: "App") -> dict[str, Any]:
+    budget = app.budget
+    return {
+        "budget": {
+            "models_bytes": budget.models_bytes,
+            "ram_bytes": budget.ram_bytes,
+            "reserve_bytes": budget.reserve_bytes,
+            "origin": budget.origin,
+        },
+        "resident_bytes": app.plan.resident_bytes,
+        "models": [_model(app, share) for share in app.plan.shares],
+        "unusable": {name: error.message for name, error in app.catalogue.unusable.items()},
+    }
+
+
+def _model(app: "App", share: "Share") -> dict[str, Any]:
+    spec = app.catalogue.specs[share.wish.model]
+    refusal = app.scheduler.never_fits(spec.name)
+    return {
+        "model": spec.name,
+        "residency": "resident" if spec.is_resident else "mapped",
+        "context_tokens": spec.context_tokens,
+        "slots": spec.slots,
+        "is_narrowed": share.is_narrowed,
+        "footprint_bytes": spec.footprint.total_bytes,
+        "weights_bytes": spec.facts.weights_bytes,
+        "pinned_bytes": share.pinned_bytes,
+        "problem": None if refusal is None else refusal.message,
+        "would_fit": None if refusal is None else _would_fit(app, spec.name),
+    }
+
+
+def _would_fit(app: "App", model: str) -> str | None:
+    """Return the largest context with which a model that does not fit would, None where none is."""
+    from modelrouter.memory.footprint import footprint
+
+    spec = app.catalogue.specs[model]
+    room_bytes = app.budget.models_bytes - app.plan.resident_bytes
+    tokens = spec.context_tokens // 2
+    while tokens >= 256:
+        needed = footprint(
+            spec.facts,
+            whole=spec.is_resident,
+            context_tokens=tokens,
+            slots=1,
+            batch_rows=spec.batch_rows,
+            kv_type=spec.kv_type,
+        )
+        if needed.total_bytes <= room_bytes:
+            return f"slots = 1 and context = {tokens}"
+        tokens //= 2
+    return None
+
+
+def _lines(explanation: dict[str, Any]) -> list[str]:
+    budget = explanation["budget"]
+    resident_bytes, all_bytes = explanation["resident_bytes"], budget["models_bytes"]
+    ram, reserve = _gib(budget["ram_bytes"]), _gib(budget["reserve_bytes"])
+    lines = [
+        f"budget    {_gib(all_bytes)}: {ram} ({budget['origin']}) less {reserve} of reserve",
+        "",
+        f"resident  {_bar(all_bytes, (RESIDENT, resident_bytes))}",
+    ]
+    residents = [m for m in explanation["models"] if m["residency"] == "resident"]
+    lines += [f"          {_sentence(model)}" for model in residents]
+    for model in explanation["models"]:
+        if model["residency"] == "mapped":
+            needed = 0 if model["problem"] else model["footprint_bytes"]
+            parts = (RESIDENT, resident_bytes), (NEEDED, needed), (PINNED, model["pinned_bytes"])
+            lines += ["", f"mapped    {_bar(all_bytes, *parts)}", f"          {_sentence(model)}"]
+    lines += [
+        f"{name} cannot be used: {reason}" for name, reason in explanation["unusable"].items()
+    ]
+    legend = f"{RESIDENT} resident models  {NEEDED} context and buffers  {PINNED} pinned weights"
+    return [*lines, "", f"{legend}  {LEFT} left"]
+
+
+def _sentence(model: dict[str, Any]) -> str:
+    """Return what a model gets, in words."""
+    if model["problem"]:
+        would = f"; it would fit with {model['would_fit']}" if model["would_fit"] else ""
+        return f"{model['problem']}{would}"
+    said = f"{model['model']}: {_gib(model['footprint_bytes'])}"
+    said += f" for {model['slots']} x {model['context_tokens']:,} tokens"
+    if model["is_narrowed"]:
+        said += ", narrowed to fit"
+    if model["residency"] == "mapped":
+        said += f"; {_gib(model['pinned_bytes'])} of its {_gib(model['weights_bytes'])} pinned"
+    return said
+
+
+def _bar(all_bytes: int, *parts: tuple[str, int]) -> str:
+    """Return a bar of the budget, 60 cells wide; what is not nothing has one at least."""
+    bar = ""
+    end_bytes = 0
+    for mark, size_bytes in parts:
+        end_bytes += size_bytes
+        cells = round(end_bytes / all_bytes * BAR_CELLS) - len(bar)
+        bar += mark * max(cells, 1 if size_bytes else 0)
+    return bar[:BAR_CELLS].ljust(BAR_CELLS, LEFT)
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.2f} GiB"

@@ -1,0 +1,81 @@
+"""`modelrouter plan`: who would get what of the memory, in bars and in JSON; nothing is loaded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from modelrouter.cli import app
+
+MODELS_TOML = """\
+version = 1
+[budget]
+ram = "{ram}"
+reserve = "16MiB"
+[models.small]
+path = "{model}"
+residency = "resident"
+context = 512
+batch = 32
+[models.large]
+path = "{model}"
+context = [512, 4096]
+batch = 32
+[models.gone]
+path = "gone.gguf"
+[roles]
+code = ["small"]
+general = ["large"]
+"""
+
+
+def planned(folder: Path, model: Path, ram: str, *options: str) -> str:
+    """Return what the command prints."""
+    file = folder / "models.toml"
+    file.write_text(MODELS_TOML.format(ram=ram, model=model))
+    said = CliRunner().invoke(app, ["plan", "--config", str(file), *options])
+    assert said.exit_code == 0, said.output
+    return said.stdout
+
+
+def test_residents_first_then_the_others_then_pins(tmp_path: Path, tiny_gguf: Path) -> None:
+    """With plenty of room everybody has the most they asked for, and all weights are pinned."""
+    plan: dict[str, Any] = json.loads(planned(tmp_path, tiny_gguf, "1GiB", "--json"))
+    assert plan["budget"]["models_bytes"] == 2**30 - 16 * 2**20
+    small, large = plan["models"]
+    assert (small["residency"], small["context_tokens"]) == ("resident", 512)
+    assert plan["resident_bytes"] == small["footprint_bytes"]
+    assert (large["context_tokens"], large["is_narrowed"]) == (4096, False)
+    assert large["pinned_bytes"] == large["weights_bytes"] > 0
+    assert list(plan["unusable"]) == ["gone"]
+
+
+def test_what_does_not_fit_is_told_with_its_numbers(tmp_path: Path, tiny_gguf: Path) -> None:
+    """A budget for one model alone: the other is refused in the words of the scheduler."""
+    needed = json.loads(planned(tmp_path, tiny_gguf, "1GiB", "--json"))["resident_bytes"]
+    ram = f"{needed + 17 * 2**20}B"
+    said = planned(tmp_path, tiny_gguf, ram)
+    assert "large needs 0." in said
+    assert "of which resident models have" in said
+    assert json.loads(planned(tmp_path, tiny_gguf, ram, "--json"))["models"][1]["problem"]
+
+
+def test_the_bars_fill_the_budget(tmp_path: Path, tiny_gguf: Path) -> None:
+    """Sixty cells each: the resident ones, what the mapped one needs, its pin, and what is left."""
+    said = planned(tmp_path, tiny_gguf, "1GiB")
+    bars = [line.split(maxsplit=1)[1] for line in said.splitlines() if "··" in line]
+    assert [len(bar) for bar in bars] == [60, 60]
+    assert bars[0].startswith("█")
+    assert set(bars[1]) == {"█", "▓", "▒", "·"}
+    assert "gone cannot be used" in said
+
+
+@pytest.mark.parametrize("ram", ["17MiB", "20MiB"])
+def test_a_machine_that_is_too_small_gets_a_sentence(
+    tmp_path: Path, tiny_gguf: Path, ram: str
+) -> None:
+    """Not even the resident model fits: it says so, and nothing breaks."""
+    said = planned(tmp_path, tiny_gguf, ram)
+    assert "small needs 0." in said
