@@ -127,7 +127,7 @@ class Scheduler:
         self._carry_out(self._core.warmed(model, _now()))
         while room.state is not ModelState.READY:
             if not (room.is_warmed or room.waiting or room.state is ModelState.LOADING):
-                raise copy.copy(room.problem or self._core.never_fits(model) or _closing())
+                raise copy.copy(room.problem or self._core.never_fits(model) or _outdone(model))
             await self._until_news()
 
     async def unload(self, model: str) -> None:
@@ -309,6 +309,13 @@ def _now() -> float:
 def _guessed_load_seconds(spec: ModelSpec) -> float:
     """Return how long a first load may take: a fast disk reads a gigabyte a second."""
     return 0.5 + spec.facts.weights_bytes / 1e9
+
+
+def _outdone(model: str) -> CapacityError:
+    return CapacityError(
+        f"{model} had to make room for a request before it was loaded",
+        hint="ask it something: requests are not sent away for others",
+    )
 
 
 def _closing() -> CapacityError:
