@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from modelrouter.classifier.dataset import Row, mistakes, read_sources
+from modelrouter.classifier.dataset import Row, Source, mistakes, read_sources
 from modelrouter.classifier.model import Classifier
 from modelrouter.classifier.scoring import calibration_error
 from modelrouter.classifier.typos import DISTURBANCES
@@ -56,17 +56,24 @@ class Evaluation:
     ece: float
     us_per_prompt: float
 
-    def to_json(self, by: By) -> dict[str, object]:
+    def figures(self, by: By) -> dict[str, object]:
         """Return the figures as plain values; the name stands under the key `by`."""
-        false = {f"false_{field}": _rounded(share) for field, share in self.false.items()}
         return {
             by: self.name,
             "n": self.n,
-            "accuracy": _rounded(self.accuracy),
-            "macro_f1": _rounded(self.macro_f1),
-            **false,
-            "ece": _rounded(self.ece),
-            "us_per_prompt": round(self.us_per_prompt),
+            "accuracy": self.accuracy,
+            "macro_f1": self.macro_f1,
+            **{f"false_{field}": share for field, share in self.false.items()},
+            "ece": self.ece,
+            "us_per_prompt": self.us_per_prompt,
+        }
+
+    def to_json(self, by: By) -> dict[str, object]:
+        """Return the figures with four digits, the microseconds whole."""
+        figures = self.figures(by) | {"us_per_prompt": round(self.us_per_prompt)}
+        return {
+            key: round(value, 4) if isinstance(value, float) else value
+            for key, value in figures.items()
         }
 
 
@@ -82,6 +89,26 @@ def evaluate(classifier: Classifier, rows: Sequence[Row], by: By = "file") -> li
     return [
         _evaluation(name, answers, classifier.fields) for name, answers in sorted(groups.items())
     ]
+
+
+def evaluate_files(
+    classifier: Classifier, sources: Sequence[Source], *, held_out: bool = False
+) -> list[Evaluation]:
+    """Return an evaluation for each file, by name; files of one name stay apart.
+
+    With `held_out`, only on what is never trained on, and a file without any has no evaluation.
+    ConfigError as for `evaluate`, and where a file has no prompts at all.
+    """
+    if empty := [source.name for source in sources if not source.rows]:
+        raise ConfigError(f"no prompts in {', '.join(empty)}")
+    asked = [_asked(source.rows, held_out=held_out) for source in sources]
+    check_labels(classifier, [row for rows in asked for row in rows])
+    found = [each for rows in asked if rows for each in evaluate(classifier, rows)]
+    return sorted(found, key=lambda evaluation: evaluation.name)
+
+
+def _asked(rows: Sequence[Row], *, held_out: bool) -> list[Row]:
+    return [row for row in rows if not held_out or row.part == "held_out"]
 
 
 def steadiness(classifier: Classifier, rows: Sequence[Row]) -> dict[str, float]:
@@ -149,13 +176,16 @@ def _false_share(answers: Sequence[Answer], field: str) -> float | None:
     return statistics.fmean(answer.field == field for answer in others) if others else None
 
 
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)
+def as_text(evaluations: Sequence[Evaluation], by: By = "file", *, as_json: bool) -> str:
+    """Return the evaluations as a JSON list with an object for each, or as a table."""
+    if as_json:
+        return json.dumps([each.to_json(by) for each in evaluations], indent=2) + "\n"
+    return as_table(evaluations, by)
 
 
 def as_table(evaluations: Sequence[Evaluation], by: By) -> str:
     """Return the evaluations as Markdown, with the plain mean of all lines (macro) at the end."""
-    rows = [evaluation.to_json(by) for evaluation in evaluations]
+    rows = [evaluation.figures(by) for evaluation in evaluations]
     mean = {key: _mean(row[key] for row in rows) for key in rows[0] if key not in {by, "n"}}
     rows.append({by: "mean", "n": sum(e.n for e in evaluations), **mean})
     lines = [f"| {' | '.join(rows[0])} |", f"|---|{'--:|' * (len(rows[0]) - 1)}"]
@@ -198,16 +228,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> str:
     classifier = Classifier.load(options.classifier)
     sources = read_sources(options.files)
-    rows = [row for source in sources for row in source.rows]
-    if options.held_out:
-        rows = [row for row in rows if row.part == "held_out"]
+    if options.by == "file" and not options.disturb:
+        return as_text(
+            evaluate_files(classifier, sources, held_out=options.held_out),
+            as_json=options.json,
+        )
+    rows = _asked([row for source in sources for row in source.rows], held_out=options.held_out)
     if options.disturb:
         check_labels(classifier, rows)
         return json.dumps(steadiness(classifier, rows), indent=2) + "\n"
-    evaluations = evaluate(classifier, rows, options.by)
-    if options.json:
-        return json.dumps([each.to_json(options.by) for each in evaluations], indent=2) + "\n"
-    return as_table(evaluations, options.by)
+    return as_text(evaluate(classifier, rows, options.by), options.by, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from modelrouter.classifier import Classifier
 from modelrouter.classifier.dataset import read_sources
-from modelrouter.classifier.evaluation import evaluate, main
+from modelrouter.classifier.evaluation import evaluate, evaluate_files, main
 
 KEYS = ["file", "n", "accuracy", "macro_f1", "false_code", "false_general", "ece", "us_per_prompt"]
 
@@ -106,8 +106,27 @@ def test_labels_that_are_no_field_are_refused(
 
 
 def test_no_prompts_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty file has no accuracy."""
-    assert main([str(write(tmp_path / "none.jsonl", []))]) == 2
+    """An empty file has no accuracy, and is not passed over beside one that has."""
+    none = write(tmp_path / "none.jsonl", [])
+    some = write(tmp_path / "some.jsonl", [(CODE[0], "code")])
+    assert main([str(some), str(none)]) == 2
+    assert capsys.readouterr().err == "error: no prompts in none.jsonl\n"
+
+
+def test_nothing_held_out_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where all prompts are trained on there is nothing to judge by."""
+    some = write(tmp_path / "some.jsonl", [(CODE[0], "code")])
+    assert main([str(some), "--held-out"]) == 2
     assert capsys.readouterr().err == (
         "error: no prompts to evaluate on\nhint: --held-out leaves only some of a file\n"
     )
+
+
+def test_files_of_one_name_stay_apart(tmp_path: Path) -> None:
+    """Two folders may each have a test.jsonl: each has figures of its own, in the order given."""
+    for folder, prompts in {"b": CODE, "a": [CODE[0]]}.items():
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "test.jsonl", [(text, "code") for text in prompts])
+    sources = read_sources([tmp_path / "b" / "test.jsonl", tmp_path / "a" / "test.jsonl"])
+    found = evaluate_files(Classifier.load(), sources)
+    assert [(each.name, each.n) for each in found] == [("test.jsonl", 2), ("test.jsonl", 1)]
