@@ -47,11 +47,16 @@ bench-first-token: $(VENV)/.dev  ## ask's first token beside llama_cpp.Llama's
 bench-contention: $(VENV)/.dev  ## decoding beside a busy program, with libgomp's spinning and ours
 	$(BIN)/python benchmarks/contention.py
 
+HAS_POOL = test -n "$(wildcard $(POOL)/*.jsonl)" || { echo "POOL must name the folder of the public prompts"; exit 1; }
+
+# The manifest's date: that of the last commit that changed the prompts, in any checkout.
+PROMPTS_DATE = $${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct -- 'data/prompts/*.jsonl')}
+
 classifier: $(VENV)/.dev  ## count the prompts, train the shipped classifier: make classifier POOL=folder
-	@test -n "$(wildcard $(POOL)/*.jsonl)" || { echo "POOL must name the folder of the public prompts"; exit 1; }
+	@$(HAS_POOL)
 	$(BIN)/python -m modelrouter.classifier.census $(sort $(wildcard data/prompts/*.jsonl)) > data/prompts/COUNTS.md
 	$(BIN)/python -m modelrouter.classifier.census $(sort $(wildcard data/hard/*.jsonl)) > data/hard/COUNTS.md
-	$(BIN)/python -m modelrouter.classifier.training --out modelrouter/classifier/artifact \
+	SOURCE_DATE_EPOCH=$(PROMPTS_DATE) $(BIN)/modelrouter classifier train --out modelrouter/classifier/artifact \
 	  $(sort $(wildcard data/prompts/*.jsonl)) $(sort $(wildcard $(POOL)/*.jsonl))
 
 clean:  ## remove what was built; the next build of llama-cpp-python comes from pip's cache

@@ -6,12 +6,14 @@ It knows nothing of prompts. Nothing is unpickled or used that its manifest does
 import hashlib
 import io
 import json
+import os
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +21,14 @@ from numpy.typing import NDArray
 from modelrouter.classifier.features import SETTINGS, WIDTH, Floats
 from modelrouter.errors import ConfigError
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MANIFEST_NAME: Final = "manifest.json"
-ARRAYS_NAME: Final = "weights.npz"
 SHIPPED: Final = Path(__file__).parent / "artifact"
+
+NAMES: Final = {"arrays_sha256": "weights-{}.npz", "plot_sha256": "reliability-{}.png"}
+"""The files beside the manifest, named after their hashes, which it has under these keys."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _NOT_ARRAYS = (
     ValueError,
@@ -60,8 +66,8 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def read_artifact(folder: Path) -> Artifact:
     """Return the artifact in `folder`; ConfigError names the file and what differs."""
-    manifest_file, arrays_file = folder / MANIFEST_NAME, folder / ARRAYS_NAME
-    fields, expected_sha256 = _read_manifest(manifest_file)
+    fields, expected_sha256 = _read_manifest(folder / MANIFEST_NAME)
+    arrays_file = folder / _name("arrays_sha256", expected_sha256)
     data = _read_bytes(arrays_file)
     found_sha256 = hashlib.sha256(data).hexdigest()
     if found_sha256 != expected_sha256:
@@ -77,40 +83,94 @@ def read_artifact(folder: Path) -> Artifact:
     return Artifact(fields, _with_last_field(arrays["weights"]), _with_last_field(arrays["bias"]))
 
 
-def write_artifact(folder: Path, artifact: Artifact, facts: Mapping[str, object]) -> None:
-    """Write arrays and manifest, each whole or not at all; `facts` are added to the manifest.
+def files_of(folder: Path) -> set[str]:
+    """Return the names of the files that the manifest in `folder` stands for: none without one."""
+    try:
+        manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
+        hashes = {key: manifest[key] for key in NAMES if key in manifest}
+    except (OSError, ValueError, TypeError, RecursionError):
+        return set()
+    return {_name(key, found) for key, found in hashes.items() if _is_sha256(found)}
 
-    The arrays come first: a stop between the two leaves a pair that `read_artifact` refuses.
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before any work is done for it, a folder that cannot be written into."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"{folder} cannot be a folder: {nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder} cannot be written into: no permission for {nearest}")
+
+
+def write_artifact(
+    folder: Path, artifact: Artifact, facts: Mapping[str, object], plot: bytes
+) -> None:
+    """Write arrays, plot (a PNG) and manifest: all of them or none; `facts` join the manifest.
+
+    Arrays and plot have their hashes in their names, so they lie beside those of the artifact that
+    was there. Renaming the manifest exchanges the one for the other: whatever stops the writing
+    before that, the folder holds the artifact it held.
     """
+    contents = {"arrays_sha256": _archive(artifact), "plot_sha256": plot}
+    hashes = {key: hashlib.sha256(data).hexdigest() for key, data in contents.items()}
+    manifest = {
+        "format": FORMAT,
+        "fields": list(artifact.fields),
+        "features": SETTINGS,
+        **hashes,
+        **facts,
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    new = {_name(key, hashes[key]): data for key, data in contents.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    before = files_of(folder)
+    try:
+        for name, data in new.items():
+            _write_whole(folder / name, data)
+        _write_whole(folder / MANIFEST_NAME, text.encode())
+    finally:  # whichever of the two the manifest stands for now stays, and the other goes
+        for name in (before | new.keys()) - files_of(folder):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _name(key: str, sha256: str) -> str:
+    return NAMES[key].format(sha256[:12])
+
+
+def _is_sha256(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+
+
+def _archive(artifact: Artifact) -> bytes:
+    """Return the arrays as the bytes of an .npz file."""
     buffer = io.BytesIO()
     np.savez(
         buffer,
         weights=artifact.weights[:-1].astype(np.float16),
         bias=artifact.bias[:-1].astype(np.float32),
     )
-    data = buffer.getvalue()
-    manifest = {
-        "format": FORMAT,
-        "fields": list(artifact.fields),
-        "features": SETTINGS,
-        "arrays_sha256": hashlib.sha256(data).hexdigest(),
-        **facts,
-    }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder / ARRAYS_NAME, data)
-    _write_whole(folder / MANIFEST_NAME, text.encode())
+    return buffer.getvalue()
 
 
 def _with_last_field(array: Floats) -> Floats:
-    """Return the array with the row that the file leaves out: the one that makes all sum to 0."""
-    return np.concatenate([array, -array.sum(axis=0, keepdims=True)])
+    """Return the array with the row that the file leaves out: the one that makes all sum to 0.
+
+    Its rows are contiguous: numpy would copy others whole to take a few columns of them.
+    """
+    return np.ascontiguousarray(np.concatenate([array, -array.sum(axis=0, keepdims=True)]))
 
 
 def _write_whole(file: Path, data: bytes) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(file)
+    """Write a file that is there whole, on the disk too, or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_manifest(file: Path) -> tuple[tuple[str, ...], str]:
@@ -125,8 +185,8 @@ def _read_manifest(file: Path) -> tuple[tuple[str, ...], str]:
         raise _refusal(file, f"format {manifest.get('format')}, this version reads {FORMAT}")
     _check_settings(file, manifest.get("features"))
     sha256 = manifest.get("arrays_sha256")
-    if not isinstance(sha256, str):
-        raise _refusal(file, f"arrays_sha256: expected a text, got {sha256!r:.80}")
+    if not _is_sha256(sha256):
+        raise _refusal(file, f"arrays_sha256: expected 64 hex digits, got {sha256!r:.80}")
     return _checked_fields(file, manifest.get("fields")), sha256
 
 

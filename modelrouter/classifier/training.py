@@ -1,30 +1,27 @@
 """Trains a classifier from labelled prompts and writes its artifact.
 
-The one door to scikit-learn; nothing imports it at run time. Run as
-`python -m modelrouter.classifier.training FILES... --out DIR`.
+The one door to scikit-learn; nothing imports it at run time.
 """
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
-import scipy
-import sklearn
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array, vstack
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from modelrouter.classifier.artifact import Artifact, softmax, write_artifact
-from modelrouter.classifier.dataset import PARTS, Row, Source, mistakes, read_sources
+from modelrouter.classifier.artifact import Artifact, check_folder, softmax, write_artifact
+from modelrouter.classifier.dataset import PARTS, Row, read_sources
 from modelrouter.classifier.features import WIDTH, Features, Flags, extract
+from modelrouter.classifier.plot import reliability_plot
+from modelrouter.classifier.progress import Progress, counted, silent
+from modelrouter.classifier.provenance import data_date, origin
 from modelrouter.classifier.scoring import Report, Table, score
 from modelrouter.classifier.typos import disturbed
 from modelrouter.errors import ConfigError
@@ -43,26 +40,37 @@ Matrix: TypeAlias = csr_array
 Labels: TypeAlias = NDArray[np.int64]
 
 
-def train(files: Sequence[Path], out_dir: Path) -> Report:
+def train(files: Sequence[Path], out_dir: Path, progress: Progress = silent) -> Report:
     """Train on the prompts in `files`, write the artifact into `out_dir`, and report.
 
-    The same files on the same versions of the libraries give the same bytes. Data with mistakes,
-    with fewer than two fields, or with a field that is missing from a part is a ConfigError, and
-    nothing is written.
+    `progress` is told of every step. The same files on the same versions of the libraries and the
+    same kind of processor give the same bytes. Data with mistakes, with fewer than two fields, or
+    with a field that is missing from a part is a ConfigError. Whatever stops it, `out_dir` then
+    holds what it held.
     """
+    check_folder(out_dir)
+    progress("reading", 0, 0)
     sources = read_sources(files)
     rows = [row for source in sources for row in source.rows]
     fields = tuple(sorted({row.label for row in rows}))
     _check_parts(rows, fields)
+    date = data_date(files)
     with threadpool_limits(limits=1):  # sums in another order would be other bytes
-        matrix = to_matrix(extract(row.text) for row in rows)
-        misspelt = to_matrix(extract(disturbed(row.text, TYPO_SEED)) for row in rows)
+        matrix = to_matrix(extract(row.text) for row in counted(rows, "features", progress))
+        misspelt = to_matrix(
+            extract(disturbed(row.text, TYPO_SEED))
+            for row in counted(rows, "features of misspelt copies", progress)
+        )
         labels = np.array([fields.index(row.label) for row in rows])
-        artifact, temperature = _fit_calibrated(matrix, misspelt, rows, labels, fields)
+        artifact, temperature = _fit_calibrated(
+            matrix, misspelt, rows, labels, fields, progress=progress
+        )
     held_out = [at for at, row in enumerate(rows) if row.part == "held_out"]
     scores = softmax(_logits(artifact, matrix[held_out]))
-    report = score([rows[at] for at in held_out], scores, labels[held_out])
-    write_artifact(out_dir, artifact, _facts(sources, temperature, report))
+    report = score([rows[at] for at in held_out], scores, labels[held_out], fields)
+    progress("writing", 0, 0)
+    facts = origin(sources, date, temperature, report)
+    write_artifact(out_dir, artifact, facts, reliability_plot(report))
     return report
 
 
@@ -97,7 +105,13 @@ def _check_parts(rows: Sequence[Row], fields: Sequence[str]) -> None:
 
 
 def _fit_calibrated(
-    matrix: Matrix, misspelt: Matrix, rows: Sequence[Row], labels: Labels, fields: tuple[str, ...]
+    matrix: Matrix,
+    misspelt: Matrix,
+    rows: Sequence[Row],
+    labels: Labels,
+    fields: tuple[str, ...],
+    *,
+    progress: Progress,
 ) -> tuple[Artifact, float]:
     """Fit on all rows but the held-out ones, with the temperature a smaller fit asked for.
 
@@ -112,9 +126,11 @@ def _fit_calibrated(
         both_weights = np.concatenate([weights * (1 - TYPO_SHARE), weights * TYPO_SHARE])
         return fit_weights(both, np.tile(labels[chosen], 2), both_weights, fields)
 
+    progress("calibrating", 0, 0)
     aside = parts == "calibration"
     rehearsal = fit(parts == "fit")
     temperature = _temperature(_logits(rehearsal, matrix[aside]), labels[aside])
+    progress("fitting", 0, 0)
     kept = fit(parts != "held_out")
     scale = np.float32(1 / temperature)
     return Artifact(fields, kept.weights * scale, kept.bias * scale), temperature
@@ -165,42 +181,3 @@ def _temperature(logits: Table, labels: Labels) -> float:
         return float(-np.log(np.maximum(scores[np.arange(len(labels)), labels], 1e-12)).sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
-
-
-def _facts(sources: Sequence[Source], temperature: float, report: Report) -> dict[str, object]:
-    """Return what the manifest says of the origin; no date, so that equal data give equal bytes."""
-    return {
-        "libraries": {
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-            "scipy": scipy.__version__,
-        },
-        "sources": [
-            {"file": source.name, "sha256": source.sha256, "rows": len(source.rows)}
-            for source in sources
-        ],
-        "temperature": temperature,
-        "held_out": asdict(report),
-    }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train from the command line; print the report, or every mistake in the data."""
-    parser = argparse.ArgumentParser(
-        prog="python -m modelrouter.classifier.training",
-        description="Train a prompt classifier from labelled JSON lines.",
-    )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    options = parser.parse_args(arguments)
-    try:
-        report = train(options.files, options.out)
-    except ConfigError as error:
-        sys.stderr.write(mistakes(error))
-        return error.exit_code
-    sys.stdout.write(f"{report}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

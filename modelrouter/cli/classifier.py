@@ -3,14 +3,13 @@
 Arguments in, text out; what a figure means is the classifier's affair.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modelrouter.cli import options
+from modelrouter.cli.progress import progress_on_stderr
 from modelrouter.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Train and evaluate the prompt classifier.")
@@ -24,6 +23,7 @@ Folder = Annotated[
     Path | None,
     typer.Option("--classifier", help="Use the one in this folder.", show_default="the shipped"),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list, an object a file.")]
 HeldOut = Annotated[bool, typer.Option("--held-out", help="Only what is never trained on.")]
 
 
@@ -37,7 +37,12 @@ def train(files: Files, *, out: Out = Path("classifier")) -> None:
             f"training needs the package {error.name}",
             hint="pip install 'modelrouter[training]'",
         ) from error
-    sys.stdout.write(f"{train_on(files, out)}\nwritten to {out}\n")
+    from modelrouter.classifier.artifact import MANIFEST_NAME, files_of
+
+    with progress_on_stderr() as progress:
+        report = train_on(files, out, progress)
+    written = ", ".join([MANIFEST_NAME, *sorted(files_of(out))])
+    sys.stdout.write(f"{report}\nwritten to {out}: {written}\n")
 
 
 @app.command("eval")
@@ -46,18 +51,13 @@ def evaluate(
     *,
     classifier: Folder = None,
     held_out: HeldOut = False,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say how often, how surely and how fast a classifier is right on labelled prompts."""
     from modelrouter.classifier import Classifier
     from modelrouter.classifier.dataset import read_sources
-    from modelrouter.classifier.evaluation import as_table
-    from modelrouter.classifier.evaluation import evaluate as evaluate_on
+    from modelrouter.classifier.evaluation import as_text, evaluate_files
 
-    rows = [row for source in read_sources(files) for row in source.rows]
-    asked = [row for row in rows if not held_out or row.part == "held_out"]
-    found = evaluate_on(Classifier.load(classifier), asked)
-    if as_json:
-        sys.stdout.write(json.dumps([each.to_json("file") for each in found], indent=2) + "\n")
-    else:
-        sys.stdout.write(as_table(found, "file"))
+    loaded = Classifier.load(classifier)
+    found = evaluate_files(loaded, read_sources(files), held_out=held_out)
+    sys.stdout.write(as_text(found, as_json=as_json))

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,13 @@ import numpy as np
 import pytest
 
 from modelrouter.classifier import Classifier
-from modelrouter.classifier.artifact import SHIPPED, Artifact, read_artifact, write_artifact
+from modelrouter.classifier.artifact import (
+    SHIPPED,
+    Artifact,
+    files_of,
+    read_artifact,
+    write_artifact,
+)
 from modelrouter.classifier.features import WIDTH
 from modelrouter.errors import ConfigError
 
@@ -29,7 +37,8 @@ def refusal(folder: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         Classifier.load(folder)
     assert caught.value.hint == HINT
-    return caught.value.message.replace(str(folder), "FOLDER")
+    said = caught.value.message.replace(str(folder), "FOLDER")
+    return re.sub(r"weights-[0-9a-f]{12}\.npz", "weights-HASH.npz", said)
 
 
 def edit_manifest(folder: Path, **changes: Any) -> None:
@@ -40,8 +49,9 @@ def edit_manifest(folder: Path, **changes: Any) -> None:
 
 def plant(folder: Path, data: bytes) -> None:
     """Replace the arrays, and make the manifest vouch for them."""
-    (folder / "weights.npz").write_bytes(data)
-    edit_manifest(folder, arrays_sha256=hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(data).hexdigest()
+    (folder / f"weights-{sha256[:12]}.npz").write_bytes(data)
+    edit_manifest(folder, arrays_sha256=sha256)
 
 
 def archive(**arrays: Any) -> bytes:
@@ -76,41 +86,47 @@ def test_the_manifest_says_where_the_weights_come_from(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["fields"] == ["code", "general"]
     assert all(len(source["sha256"]) == 64 for source in manifest["sources"])
-    assert {"numpy", "scikit-learn", "scipy"} == manifest["libraries"].keys()
+    assert {"numpy", "scikit-learn", "scipy"} <= manifest["libraries"].keys()
     assert 0.5 < manifest["held_out"]["accuracy"] <= 1
 
 
 def test_a_flipped_byte_is_refused(folder: Path) -> None:
     """Arrays that differ by one bit are not the arrays that were trained."""
-    file = folder / "weights.npz"
+    [file] = folder.glob("weights-*.npz")
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     found = hashlib.sha256(data).hexdigest()[:12]
     expected = json.loads((folder / "manifest.json").read_text())["arrays_sha256"][:12]
     assert refusal(folder) == (
-        f"classifier FOLDER/weights.npz: its SHA-256 is {found}..., the manifest says {expected}..."
+        f"classifier FOLDER/weights-HASH.npz: its SHA-256 is {found}..., "
+        f"the manifest says {expected}..."
     )
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "weights.npz"])
+@pytest.mark.parametrize("name", ["manifest.json", "weights-HASH.npz"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     """Each of the two files is needed."""
-    (folder / name).unlink()
+    [file] = folder.glob(name.replace("HASH", "*"))
+    file.unlink()
     assert refusal(folder) == f"classifier FOLDER/{name}: cannot be read: No such file or directory"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 1}, "format 1, this version reads 2"),
+        ({"format": 1}, "format 1, this version reads 3"),
         ({"features": None}, "features: expected an object, got NoneType"),
         ({"fields": ["code"]}, "fields: expected two or more different names, got ['code']"),
         (
             {"fields": ["code", "code"]},
             "fields: expected two or more different names, got ['code', 'code']",
         ),
-        ({"arrays_sha256": 7}, "arrays_sha256: expected a text, got 7"),
+        ({"arrays_sha256": 7}, "arrays_sha256: expected 64 hex digits, got 7"),
+        (
+            {"arrays_sha256": "/../../secret"},
+            "arrays_sha256: expected 64 hex digits, got '/../../secret'",
+        ),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(
@@ -151,7 +167,7 @@ def test_more_fields_than_weights_are_refused(folder: Path) -> None:
     """The shape of the arrays must be what the manifest's fields need."""
     edit_manifest(folder, fields=["code", "general", "law"])
     assert refusal(folder) == (
-        f"classifier FOLDER/weights.npz: weights has shape 1 x {WIDTH:,}, "
+        f"classifier FOLDER/weights-HASH.npz: weights has shape 1 x {WIDTH:,}, "
         f"the manifest's fields need 2 x {WIDTH:,}"
     )
 
@@ -160,7 +176,7 @@ def test_a_planted_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path) -
     """An object array is refused even where the manifest vouches for its bytes."""
     plant(folder, archive(weights=np.array([Bomb(tmp_path / "exploded")]), bias=np.zeros(2)))
     assert refusal(folder) == (
-        "classifier FOLDER/weights.npz: not the arrays of a classifier: "
+        "classifier FOLDER/weights-HASH.npz: not the arrays of a classifier: "
         "Object arrays cannot be loaded when allow_pickle=False"
     )
     assert not (tmp_path / "exploded").exists()
@@ -194,7 +210,7 @@ def test_a_file_that_holds_no_weights_is_refused(folder: Path, data: bytes) -> N
     """Whatever the bytes are, the error names the file and what it is not."""
     plant(folder, data)
     assert refusal(folder).startswith(
-        "classifier FOLDER/weights.npz: not the arrays of a classifier: "
+        "classifier FOLDER/weights-HASH.npz: not the arrays of a classifier: "
     )
 
 
@@ -202,21 +218,63 @@ def test_weights_that_are_not_finite_are_refused(folder: Path) -> None:
     """A NaN would make every score NaN; it is caught at the door."""
     plant(folder, archive(weights=np.full((1, WIDTH), np.nan), bias=np.zeros(1)))
     assert refusal(folder) == (
-        "classifier FOLDER/weights.npz: it holds weights that are not finite numbers"
+        "classifier FOLDER/weights-HASH.npz: it holds weights that are not finite numbers"
     )
+
+
+def made_up(*fields: str) -> Artifact:
+    """Return an artifact of these three fields whose weights mean nothing."""
+    weights = np.outer([1, 2, -3], np.ones(WIDTH)).astype(np.float32)
+    return Artifact(fields, weights, np.array([0.5, -1, 0.5], np.float32))
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     """Writing and loading gives the same fields, whatever their names and number."""
-    fields = ("code", "law", "medicine")
-    weights = np.outer([1, 2, -3], np.ones(WIDTH)).astype(np.float32)
-    written = Artifact(fields, weights, np.array([0.5, -1, 0.5], np.float32))
-    write_artifact(tmp_path / "new", written, {})
+    written = made_up("code", "law", "medicine")
+    write_artifact(tmp_path / "new", written, {}, b"a plot")
     read = read_artifact(tmp_path / "new")
-    assert read.fields == fields
+    assert read.fields == written.fields
     assert read.weights.tolist() == written.weights.tolist()
     assert read.bias.tolist() == written.bias.tolist()
-    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [
-        "manifest.json",
-        "weights.npz",
-    ]
+    files = {file.name for file in (tmp_path / "new").iterdir()}
+    assert files == files_of(tmp_path / "new") | {"manifest.json"}
+    assert len(files) == 3
+
+
+def test_weights_are_read_row_by_row(tmp_path: Path) -> None:
+    """However they lay in memory when they were written: taking columns of others is slow."""
+    written = made_up("code", "law", "medicine")
+    columns = Artifact(written.fields, np.asfortranarray(written.weights), written.bias)
+    write_artifact(tmp_path / "new", columns, {}, b"a plot")
+    read = read_artifact(tmp_path / "new")
+    assert read.weights.flags.c_contiguous
+    assert read.weights.tolist() == written.weights.tolist()
+
+
+def test_a_write_that_fails_leaves_the_artifact_that_was_there(folder: Path) -> None:
+    """Arrays and plot are on the disk when the manifest cannot be: they go, and the old stay."""
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    in_the_way = folder / f".manifest.json.{os.getpid()}.partial"
+    in_the_way.mkdir()
+    with pytest.raises(OSError, match=re.escape(in_the_way.name)):
+        write_artifact(folder, made_up("code", "law", "medicine"), {}, b"a plot")
+    in_the_way.rmdir()
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert Classifier.load(folder).fields == ("code", "general")
+
+
+def test_a_manifest_cannot_name_files_elsewhere(folder: Path, tmp_path: Path) -> None:
+    """What an artifact replaces is named by hashes, so nothing outside the folder is removed."""
+    (folder / "weights-").mkdir()
+    (tmp_path / "precious.npz").write_text("mine")
+    edit_manifest(folder, arrays_sha256="/../../precious"[:13])
+    assert files_of(folder) == set()
+    write_artifact(folder, made_up("code", "law", "medicine"), {}, b"a plot")
+    assert (tmp_path / "precious.npz").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '"arrays_sha256"', '{"arrays_sha256": []}'])
+def test_a_manifest_that_names_nothing_has_no_files(tmp_path: Path, text: str) -> None:
+    """A folder with a broken manifest can be trained into again."""
+    (tmp_path / "manifest.json").write_text(text)
+    assert files_of(tmp_path) == set()

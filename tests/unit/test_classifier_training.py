@@ -1,22 +1,38 @@
 """Training: the same features as serving, the same bytes each time, bad data clearly refused."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from modelrouter.classifier import Classifier
-from modelrouter.classifier.artifact import read_artifact
+from modelrouter.classifier.artifact import files_of, read_artifact
 from modelrouter.classifier.dataset import part_of, read_sources
 from modelrouter.classifier.features import extract
+from modelrouter.classifier.model import UNSURE
+from modelrouter.classifier.scoring import Report
 from modelrouter.errors import ConfigError
 from modelrouter.types import Message, Request
 
 pytest.importorskip("sklearn", reason="scikit-learn comes with modelrouter[training]")
+pytest.importorskip("matplotlib", reason="matplotlib comes with modelrouter[training]")
 
-from modelrouter.classifier.training import main, to_matrix, train
+from modelrouter.classifier.plot import reliability_plot
+from modelrouter.classifier.training import to_matrix, train
+
+STEPS = [
+    "reading",
+    "features",
+    "features of misspelt copies",
+    "calibrating",
+    "fitting",
+    "writing",
+]
 
 OWN_PROMPTS = sorted((Path(__file__).parents[2] / "data" / "prompts").glob("*.jsonl"))
 
@@ -32,9 +48,25 @@ def write(file: Path, lines: Sequence[str]) -> Path:
     return file
 
 
-@pytest.fixture
-def three_fields(tmp_path: Path) -> Path:
-    """Return a small data file of three fields, with rows in every part."""
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file of a folder, hidden ones too, by name."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@dataclass
+class Trained:
+    """What one training was given, wrote, returned and told of its steps."""
+
+    file: Path
+    folder: Path
+    report: Report
+    told: list[tuple[str, int, int]]
+
+
+@pytest.fixture(scope="module")
+def three_fields(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return a training on 120 prompts of three fields, with rows in every part."""
+    folder = tmp_path_factory.mktemp("three-fields")
     words = {"code": "compile the function", "law": "sue the tenant", "food": "bake the bread"}
     rows = [
         line(f"{text} {number} {run}", label, run=run)
@@ -42,15 +74,19 @@ def three_fields(tmp_path: Path) -> Path:
         for run in map(str, range(20))
         for number in ("one", "two")
     ]
-    return write(tmp_path / "three.jsonl", rows)
+    file = write(folder / "three.jsonl", rows)
+    told: list[tuple[str, int, int]] = []
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        report = train([file], folder / "out", lambda *step: told.append(step))
+    return Trained(file, folder / "out", report, told)
 
 
-def test_training_and_serving_compute_the_same(tmp_path: Path, three_fields: Path) -> None:
+def test_training_and_serving_compute_the_same(three_fields: Trained) -> None:
     """The scores of the training matrix are the scores of the loaded classifier."""
-    train([three_fields], tmp_path / "out")
-    artifact = read_artifact(tmp_path / "out")
-    classifier = Classifier.load(tmp_path / "out")
-    texts = [row.text for row in read_sources([three_fields])[0].rows[::7]]
+    artifact = read_artifact(three_fields.folder)
+    classifier = Classifier.load(three_fields.folder)
+    texts = [row.text for row in read_sources([three_fields.file])[0].rows[::7]]
     texts += ["?", "def f():\n\treturn 1", "说中文\n" * 3000, "🙂 ok"]
     logits = to_matrix(map(extract, texts)) @ artifact.weights.T + artifact.bias
     for text, row in zip(texts, logits, strict=True):
@@ -63,16 +99,15 @@ def test_training_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     """Equal data on equal libraries: the artifact can be rebuilt bit for bit."""
     for out in ("first", "second"):
         train(OWN_PROMPTS[:8], tmp_path / out)
-    for name in ("weights.npz", "manifest.json"):
-        first, second = (tmp_path / out / name for out in ("first", "second"))
-        assert first.read_bytes() == second.read_bytes()
+    first, second = (contents(tmp_path / out) for out in ("first", "second"))
+    assert len(first) == 3
+    assert first == second
 
 
-def test_any_set_of_fields_can_be_trained(tmp_path: Path, three_fields: Path) -> None:
+def test_any_set_of_fields_can_be_trained(three_fields: Trained) -> None:
     """Fields are whatever the labels say; each is told from the others."""
-    report = train([three_fields], tmp_path / "out")
-    classifier = Classifier.load(tmp_path / "out")
-    assert report.accuracy == 1.0
+    classifier = Classifier.load(three_fields.folder)
+    assert three_fields.report.accuracy == 1.0
     assert classifier.fields == ("code", "food", "law")
     prediction = classifier.predict(Request((Message("user", "please bake the bread"),)))
     assert prediction.field == "food"
@@ -145,25 +180,90 @@ def test_a_group_keeps_its_part() -> None:
     assert [part_of(group) for group in groups] == ["held_out", "calibration", "fit"]
 
 
-def test_the_command_prints_a_report(
-    tmp_path: Path, three_fields: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Rows for each field and part, then the held-out scores."""
-    assert main([str(three_fields), "--out", str(tmp_path / "out")]) == 0
-    printed = capsys.readouterr().out.splitlines()
+def test_the_report_tells_every_mix_up(three_fields: Trained) -> None:
+    """Totals, the confusion of the fields, what a confidence is worth, files and kinds."""
+    printed = str(three_fields.report).splitlines()
     assert printed[0].startswith(
         "held out  18 prompts: accuracy 1.000, mean of files 1.000, ECE 0."
     )
-    assert printed[-1] == "  1.000      18  plain"
+    assert printed[1:6] == [
+        "confusion: rows are the true fields, columns what was said",
+        "          code    food     law",
+        "  code       6       0       0",
+        "  food       0       6       0",
+        "  law        0       0       6",
+    ]
+    assert printed[6:8] == ["by confidence", "  1.000      18  0.50 or more (100%)"]
+    assert printed[-4:] == [
+        "by file",
+        "  1.000      18  three.jsonl",
+        "by kind",
+        "  1.000      18  plain",
+    ]
 
 
-def test_the_command_prints_what_is_wrong(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_manifest_says_what_was_trained_and_how_well(three_fields: Trained) -> None:
+    """Hashes of data, arrays and plot; libraries, thresholds, scores, confusion and a date."""
+    manifest = json.loads((three_fields.folder / "manifest.json").read_text())
+    assert manifest["date"] == "2023-11-14"
+    assert manifest["sources"] == [
+        {
+            "file": "three.jsonl",
+            "sha256": hashlib.sha256(three_fields.file.read_bytes()).hexdigest(),
+            "rows": 120,
+        }
+    ]
+    assert manifest["libraries"].keys() == {"matplotlib", "numpy", "scikit-learn", "scipy"}
+    assert manifest["thresholds"]["unsure_below"] == UNSURE
+    assert manifest["held_out"]["confusion"] == [[6, 0, 0], [0, 6, 0], [0, 0, 6]]
+    assert manifest["held_out"]["ece"] == three_fields.report.ece
+    plot = three_fields.folder / f"reliability-{manifest['plot_sha256'][:12]}.png"
+    assert plot.read_bytes() == reliability_plot(three_fields.report)
+
+
+def test_every_step_is_told(three_fields: Trained) -> None:
+    """Steps come in their order; where prompts are counted, the count goes up to all of them."""
+    assert list(dict.fromkeys(step for step, _, _ in three_fields.told)) == STEPS
+    counts = [(done, total) for step, done, total in three_fields.told if step == "features"]
+    assert counts == [(0, 120), (100, 120), (120, 120)]
+
+
+def test_an_interrupted_training_changes_nothing(tmp_path: Path, three_fields: Trained) -> None:
+    """Ctrl-C at any step leaves the folder with every byte it had, and makes no other."""
+    before = contents(three_fields.folder)
+    more = write(tmp_path / "more.jsonl", [line("till the soil", "code", run="b")])
+    for last in STEPS:
+
+        def interrupt(step: str, done: int, total: int, last: str = last) -> None:  # noqa: ARG001
+            if step == last:
+                raise KeyboardInterrupt
+
+        out = tmp_path / "new" if last == "calibrating" else three_fields.folder
+        with pytest.raises(KeyboardInterrupt):
+            train([three_fields.file, more], out, interrupt)
+    assert contents(three_fields.folder) == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_training_takes_the_place_of_the_one_before(
+    tmp_path: Path, three_fields: Trained
 ) -> None:
-    """Mistakes in the data go to standard error, with exit code 2 and no traceback."""
-    file = write(tmp_path / "bad.jsonl", ["{}"])
-    assert main([str(file), "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == (
-        f'error: {file}:1: missing key "text"\n'
-        'hint: a line is {"text", "label", "kind", "lang", "run"}; nothing was written\n'
-    )
+    """The new artifact is whole, the old one is gone, and other files stay as they are."""
+    folder = Path(shutil.copytree(three_fields.folder, tmp_path / "out"))
+    (folder / "notes.txt").write_text("mine")
+    more = write(tmp_path / "more.jsonl", [line("till the soil", "code", run="b")])
+    train([three_fields.file, more], folder)
+    after = contents(folder)
+    assert after.keys() == files_of(folder) | {"manifest.json", "notes.txt"}
+    assert after["manifest.json"] != (three_fields.folder / "manifest.json").read_bytes()
+    assert after["notes.txt"] == b"mine"
+    assert Classifier.load(folder).fields == ("code", "food", "law")
+
+
+def test_a_folder_that_cannot_be_is_refused_before_any_work(three_fields: Trained) -> None:
+    """A file in the folder's place is found before a minute of training, not after."""
+    file, told = three_fields.file, []
+    with pytest.raises(ConfigError) as caught:
+        train([file], file / "out", lambda step, *_: told.append(step))
+    assert caught.value.message == f"{file / 'out'} cannot be a folder: {file} is a file"
+    assert told == []
