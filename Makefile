@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # llama.cpp without its image tools; whoever sets CMAKE_ARGS chooses for themselves.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: help setup ask test check format classifier clean \
+.PHONY: help setup ask test check format classifier classifier-report clean \
         bench bench-decode bench-start bench-first-token bench-contention
 
 help:  ## list the targets
@@ -58,6 +58,10 @@ classifier: $(VENV)/.dev  ## count the prompts, train the shipped classifier: ma
 	$(BIN)/python -m modelrouter.classifier.census $(sort $(wildcard data/hard/*.jsonl)) > data/hard/COUNTS.md
 	SOURCE_DATE_EPOCH=$(PROMPTS_DATE) $(BIN)/modelrouter classifier train --out modelrouter/classifier/artifact \
 	  $(sort $(wildcard data/prompts/*.jsonl)) $(sort $(wildcard $(POOL)/*.jsonl))
+
+classifier-report: $(VENV)/.dev  ## print every figure of docs/classifier.md: make classifier-report POOL=folder
+	@$(HAS_POOL)
+	@$(BIN)/python benchmarks/classifier_report.py $(POOL)
 
 clean:  ## remove what was built; the next build of llama-cpp-python comes from pip's cache
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

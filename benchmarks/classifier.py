@@ -1,6 +1,6 @@
 """The classifier's speed and memory, what each of its parts is worth, and how it takes follow-ups.
 
-Each figure of docs/classifier.md that is not an evaluation's comes from here:
+Each figure of docs/classifier.md that is not an evaluation's comes from here, as Markdown:
 `python benchmarks/classifier.py speed`, `follow-ups`, or `ablation FILES...`.
 """
 
@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 from scipy.sparse import csr_array, vstack
+from threadpoolctl import threadpool_limits
 
 from modelrouter.classifier import Classifier, model, training
 from modelrouter.classifier.dataset import Row, read_sources
@@ -31,6 +32,7 @@ PROMPTS: Final = sorted((Path(__file__).parents[1] / "data" / "prompts").glob("*
 
 CHARACTERS_A_TOKEN: Final = 4
 TURNS: Final = 300
+ALWAYS: Final = 1.01
 
 FOLLOW_UPS: Final = (
     "now make it faster", "yes, do it", "shorter please", "why?", "ok, and without the second part",
@@ -49,6 +51,11 @@ from modelrouter.types import Message, Request
 classifier = Classifier.load()
 classifier.predict(Request((Message('user', 'sort a list ' * 400),)))
 """
+
+RULES: Final = ((0, ALWAYS), (40, 0.8), (40, 0.95), (40, ALWAYS), (80, 0.95))
+"""Turns of up to so many characters, and below such a confidence, lean on those before them."""
+
+SHIPS: Final = ": the one that ships"
 
 KEYWORDS: Final = re.compile(
     r"\b(code|function|python|java|javascript|typescript|rust|sql|html|css|bash|shell|regex|"
@@ -76,16 +83,16 @@ def speed() -> None:
     """Print the time a prediction takes, by length of the prompt, and what loading costs."""
     classifier = Classifier.load()
     text = "\n\n".join(row.text for row in rows_of(PROMPTS))
-    print("tokens      p50 ms  p99 ms")
+    print("| tokens | median ms | 99th percentile ms |\n|--:|--:|--:|")
     for tokens in (50, 500, 2_000, 8_000):
         times = sorted(_milliseconds(classifier, text, tokens * CHARACTERS_A_TOKEN))
         p50, p99 = statistics.median(times), times[len(times) * 99 // 100]
-        print(f"{tokens:6,}      {p50:6.2f}  {p99:6.2f}")
+        print(f"| {tokens:,} | {p50:.2f} | {p99:.2f} |")
     bare, loaded = _resident_mb("import sys"), _resident_mb(PREDICTING)
-    print(f"memory      {bare:.0f} MB bare, {loaded:.0f} MB after a prediction, numpy included")
+    print(f"\nMemory over a bare Python, numpy included: {loaded - bare:.0f} MB.", end=" ")
     started = time.perf_counter()
     Classifier.load()
-    print(f"loading     {(time.perf_counter() - started) * 1000:.0f} ms")
+    print(f"Loading: {(time.perf_counter() - started) * 1000:.0f} ms.")
 
 
 def _milliseconds(classifier: Classifier, text: str, length: int) -> Iterator[float]:
@@ -113,7 +120,7 @@ print(status.split('VmRSS:')[1].split()[0])
 
 
 def follow_ups() -> None:
-    """Print how conversations are told under several rules; the shipped rule stands first.
+    """Print how conversations are told under several rules, the shipped one among them.
 
     The prompts are held out. "same" are follow-ups of our own after a prompt of their field,
     "any" those of FOLLOW_UPS, and "new" prompts after one of the other field: the hardest case.
@@ -121,11 +128,19 @@ def follow_ups() -> None:
     classifier = Classifier.load()
     cases = _conversations()
     shipped = (model.SHORT_CHARACTERS, model.UNSURE)
-    print("characters  unsure below    same     any     new")
-    for characters, unsure in [shipped, *itertools.product((0, 40, 80), (0.8, 0.95, 1.01))]:
-        vars(model).update(SHORT_CHARACTERS=characters, UNSURE=unsure)
-        shares = [_agreement(classifier, case) for case in cases]
-        print(f"{characters:10}  {unsure:12.2f}  {'   '.join(f'{share:.3f}' for share in shares)}")
+    print("| rule | same | any | new |\n|---|--:|--:|--:|")
+    for rule in sorted({*RULES, shipped}):
+        vars(model).update(zip(("SHORT_CHARACTERS", "UNSURE"), rule, strict=True))
+        shares = " | ".join(f"{_agreement(classifier, case):.3f}" for case in cases)
+        print(f"| {_said(*rule)}{SHIPS if rule == shipped else ''} | {shares} |")
+    vars(model).update(SHORT_CHARACTERS=shipped[0], UNSURE=shipped[1])
+
+
+def _said(characters: int, unsure: float) -> str:
+    """Return a rule of RULES in words."""
+    if not characters:
+        return "the last turn alone"
+    return f"up to {characters} characters, {f'below {unsure:.2f}' if unsure < 1 else 'always'}"
 
 
 def _conversations() -> tuple[list[tuple[str, str, str]], ...]:
@@ -166,7 +181,8 @@ def ablation(files: Sequence[Path]) -> None:
     lengths = [csr_array(np.log1p([[len(r.text)] for r in part])) for part in (learned, held_out)]
     keywords = [bool(KEYWORDS.search(row.text)) for row in held_out]
 
-    print("                           all  public     own")
+    print("| | all | public | own |\n|---|--:|--:|--:|")
+    threadpool_limits(limits=1)  # as in training: sums in another order find other weights
     _say("always code", held_out, truth == 0)
     _say("any of 35 code words", held_out, (truth == 0) == keywords)
     for name, part, other in (
@@ -180,7 +196,7 @@ def ablation(files: Sequence[Path]) -> None:
     share = training.TYPO_SHARE
     both_weights = np.concatenate([weights * (1 - share), weights * share])
     answers = _answers(both, np.tile(labels, 2), both_weights, asked)
-    _say("and misspelt copies", held_out, answers == truth)
+    _say(f"and misspelt copies{SHIPS}", held_out, answers == truth)
 
 
 def _answers(known: csr_array, labels: Labels, weights: Table, asked: csr_array) -> Labels:
@@ -196,7 +212,8 @@ def _say(name: str, rows: Sequence[Row], right: Flags) -> None:
     files = np.array([row.file for row in rows])
     public = [float(right[files == file].mean()) for file in np.unique(files[~own])]
     mean = statistics.fmean(public) if public else float("nan")
-    print(f"{name:24} {right.mean():.3f}   {mean:.3f}   {right[own].mean():.3f}", flush=True)
+    shares = f"{right.mean():.3f} | {mean:.3f} | {right[own].mean():.3f}"
+    print(f"| {name} | {shares} |", flush=True)
 
 
 def main() -> None:
@@ -211,4 +228,5 @@ def main() -> None:
         {"speed": speed, "follow-ups": follow_ups}[options.what]()
 
 
-main()
+if __name__ == "__main__":
+    main()
