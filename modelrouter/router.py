@@ -5,7 +5,7 @@ It decides nothing and runs nothing itself: it calls the parts in order and keep
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -72,10 +72,13 @@ class Router:
         self._conversations = Conversations()
 
     @asynccontextmanager
-    async def ask(self, request: Request) -> AsyncIterator[Reply]:
+    async def ask(
+        self, request: Request, on_ticket: Callable[[int], None] = lambda _: None
+    ) -> AsyncIterator[Reply]:
         """Answer the request: `async with router.ask(request) as reply`, then iterate the reply.
 
         Leaving the block stops the work at once. Every ModelRouterError carries the trace so far.
+        `on_ticket` hears each line that the request joins, as `Scheduler.lease` tells it.
         """
         trace = Trace()
         async with _bounded(request.seconds, trace):
@@ -86,7 +89,7 @@ class Router:
                 self._conversations.note(request.messages, answer.text, job.candidate.model)
                 yield Reply.replayed(answer, route, job.candidate, trace)
                 return
-            async with self._lease_first(jobs, route, trace) as (job, lease):
+            async with self._lease_first(jobs, route, trace, on_ticket) as (job, lease):
                 stream = lease.generate(
                     job.pieces,
                     max_tokens=request.max_tokens,
@@ -170,7 +173,11 @@ class Router:
 
     @asynccontextmanager
     async def _lease_first(
-        self, jobs: Sequence[Job], route: Route, trace: Trace
+        self,
+        jobs: Sequence[Job],
+        route: Route,
+        trace: Trace,
+        on_ticket: Callable[[int], None],
     ) -> AsyncIterator[tuple[Job, Lease]]:
         """Lease a slot for the first job that gets one; the last in line always waits.
 
@@ -184,7 +191,12 @@ class Router:
             async with AsyncExitStack() as block:
                 try:
                     lease = await block.enter_async_context(
-                        self._scheduler.lease(model, may_wait=not may_go_on, priority=priority)
+                        self._scheduler.lease(
+                            model,
+                            may_wait=not may_go_on,
+                            priority=priority,
+                            on_ticket=on_ticket,
+                        )
                     )
                 except (CapacityError, EngineError) as error:
                     trace.note("refused", model=model, code=error.code, reason=error.message)

@@ -36,7 +36,7 @@ from modelrouter.scheduler.effects import (
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.rates import Rates
 from modelrouter.scheduler.room import Room
-from modelrouter.scheduler.snapshot import Status, Worker
+from modelrouter.scheduler.snapshot import Status, Wait, Worker
 from modelrouter.types import Forecast, ModelState
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,14 @@ class Scheduler:
 
     def status(self) -> Status:
         """Return who has what of the budget now."""
-        return snapshot.status(self._core, {name: self._worker(name) for name in self._specs})
+        return snapshot.status(self._core, self._workers())
+
+    def wait_of(self, ticket_id: int) -> Wait | None:
+        """Return what the request that `lease` gave this number waits for; None where it left."""
+        return snapshot.wait(self._core, ticket_id, self._workers())
+
+    def _workers(self) -> dict[str, Worker]:
+        return {name: self._worker(name) for name in self._specs}
 
     def never_fits(self, model: str) -> NeverFits | None:
         """Return why a model can never be loaded inside the budget, None where it can."""
@@ -153,11 +160,17 @@ class Scheduler:
 
     @asynccontextmanager
     async def lease(
-        self, model: str, *, may_wait: bool = True, priority: Priority = Priority.NORMAL
+        self,
+        model: str,
+        *,
+        may_wait: bool = True,
+        priority: Priority = Priority.NORMAL,
+        on_ticket: Callable[[int], None] = lambda _: None,
     ) -> AsyncIterator[Lease]:
         """Hold a slot of the model for the block; leaving it in any way frees the slot at once.
 
-        Raises the CapacityError that refuses it, or the EngineError of a load that failed.
+        `on_ticket` hears the number by which `wait_of` knows the request. Raises the CapacityError
+        that refuses it, or the EngineError of a load that failed.
         """
         if self._is_closing:
             raise _closing()
@@ -165,6 +178,7 @@ class Scheduler:
         most = self._max_wait_seconds
         deadline = None if most is None else since + most
         ticket = Ticket(next(self._ticket_ids), model, since, priority, may_wait, deadline)
+        on_ticket(ticket.id)
         promise = self._promises[ticket.id] = asyncio.get_running_loop().create_future()
         try:
             self._carry_out(self._core.arrived(ticket))
@@ -313,8 +327,8 @@ def _guessed_load_seconds(spec: ModelSpec) -> float:
 
 def _outdone(model: str) -> CapacityError:
     return CapacityError(
-        f"{model} had to make room for a request before it was loaded",
-        hint="ask it something: requests are not sent away for others",
+        f"{model} was unloaded again before anybody used it",
+        hint="a request for another needed its memory, or somebody unloaded it",
     )
 
 

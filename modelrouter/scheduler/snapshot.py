@@ -1,4 +1,5 @@
-"""What others may see of the scheduler: forecasts for the policy, and the state of the box.
+"""What others may see of the scheduler: forecasts for the policy, the state of the box, and what
+a request waits for.
 
 Values made from the books at one moment; nothing here is read by a decision of the core.
 """
@@ -39,6 +40,10 @@ class ModelStatus:
     failures: int
     problem: str | None
 
+    def to_json(self) -> dict[str, Fact]:
+        """Return it as plain values."""
+        return {**asdict(self), "state": self.state.value}
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -48,13 +53,42 @@ class Status:
     used_bytes: int
     models: tuple[ModelStatus, ...]
 
+    def of(self, model: str) -> ModelStatus:
+        """Return the place of one model, which is one of the house."""
+        return next(each for each in self.models if each.model == model)
+
     def to_json(self) -> dict[str, Fact]:
         """Return it as plain values."""
         return {
             "budget_bytes": self.budget_bytes,
             "used_bytes": self.used_bytes,
-            "models": [{**asdict(model), "state": model.state.value} for model in self.models],
+            "models": [model.to_json() for model in self.models],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a request waits for, from its arrival to its first text; `str` says it to a person.
+
+    `before` requests are served before it; None once it has its slot. `loaded_share` is from 0 to
+    1, None where nothing is known.
+    """
+
+    model: str
+    state: ModelState
+    before: int | None
+    loaded_share: float | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.model} is reading the prompt"
+        if self.state is ModelState.LOADING:
+            return loading(self.model, self.loaded_share)
+        if self.before > 0:
+            return f"waiting for {self.model}: {self.before} before you"
+        if self.state is ModelState.READY:
+            return f"waiting for {self.model}: you are next"
+        return f"waiting until {self.model} can be loaded"
 
 
 def status(books: Books, workers: Mapping[str, Worker]) -> Status:
@@ -79,6 +113,21 @@ def _status(name: str, room: Room, worker: Worker) -> ModelStatus:
         failures=room.failures,
         problem=None if room.problem is None else room.problem.message,
     )
+
+
+def wait(books: Books, ticket_id: int, workers: Mapping[str, Worker]) -> Wait | None:
+    """Return what a request waits for; None where it has left, or was refused."""
+    for name, room in books.rooms.items():
+        line = [ticket.id for ticket in room.line(books.now, books.patience_seconds)]
+        if ticket_id in line or ticket_id in room.leases:
+            before = line.index(ticket_id) if ticket_id in line else None
+            return Wait(name, room.state, before, workers.get(name, Worker()).loaded_share)
+    return None
+
+
+def loading(model: str, loaded_share: float | None) -> str:
+    """Say how far a load is; a mapped file tells nothing while it is read."""
+    return f"loading {model}" if loaded_share is None else f"loading {model} {loaded_share:.0%}"
 
 
 def forecast(books: Books, model: str, rate: Rate, worker: Worker, now: float) -> ModelForecast:

@@ -55,9 +55,11 @@ def workers() -> list[psutil.Process]:
     return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
 
-async def answer(scheduler: Scheduler, model: str) -> str:
+async def answer(
+    scheduler: Scheduler, model: str, on_ticket: Callable[[int], None] = lambda _: None
+) -> str:
     """Return a short answer of the model."""
-    async with scheduler.lease(model) as lease:
+    async with scheduler.lease(model, on_ticket=on_ticket) as lease:
         return await spoken(lease)
 
 
@@ -233,6 +235,32 @@ async def test_what_never_fits_is_refused_with_the_numbers(specs: Specs) -> None
     needed, budget = f"{need / 2**30:.2f} GiB", f"{(need - 2**20) / 2**30:.2f} GiB"
     assert refusal.value.message == f"a needs {needed}; the budget is {budget}"
     assert not workers()
+
+
+async def test_a_request_knows_what_it_waits_for(specs: Specs) -> None:
+    """Its number leads to the load, to its place in the line, and to nothing once it is over."""
+    async with scheduler_of(specs, "a") as scheduler:
+        tickets: list[int] = []
+        async with scheduler.lease("a", on_ticket=tickets.append):
+            waiter = asyncio.create_task(answer(scheduler, "a", tickets.append))
+            await in_line(waiter)
+            assert [str(scheduler.wait_of(ticket)) for ticket in tickets] == [
+                "a is reading the prompt",
+                "waiting for a: you are next",
+            ]
+        await waiter
+        assert [scheduler.wait_of(ticket) for ticket in tickets] == [None, None]
+
+
+async def test_a_load_that_is_called_off_says_so(specs: Specs) -> None:
+    """Who waits for a model to be loaded hears that it was unloaded, not that the server ends."""
+    async with scheduler_of(specs, "a") as scheduler:
+        load = asyncio.create_task(scheduler.load("a"))
+        await asyncio.sleep(0)
+        await scheduler.unload("a")
+        with pytest.raises(CapacityError, match=r"^a was unloaded again before anybody used it$"):
+            await load
+        assert scheduler.status().of("a").state is ModelState.UNLOADED
 
 
 async def test_closing_ends_everything(specs: Specs) -> None:
