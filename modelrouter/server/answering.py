@@ -5,10 +5,11 @@ It knows no dialect: what comes out is a Reply, its texts, or the error that end
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
+from modelrouter.app import App
 from modelrouter.reply import Reply
-from modelrouter.router import Router
 from modelrouter.types import Request
 
 QUICK_SECONDS = 2.0
@@ -17,6 +18,17 @@ itself sooner gets its own HTTP status, a model that takes longer a client that 
 """
 
 KEEP_ALIVE_SECONDS = 10.0
+"""How long a stream may be silent."""
+
+WAITING_SECONDS = 1.0
+"""How long one may be silent that has no text yet: a person wants to know how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """No text, but the work goes on. `said` is what it waits for; None tells nothing."""
+
+    said: str | None = None
 
 
 class ClientGone(Exception):
@@ -26,18 +38,20 @@ class ClientGone(Exception):
 class Answering:
     """The path of one request, running beside its HTTP exchange."""
 
-    def __init__(self, router: Router, request: Request) -> None:
+    def __init__(self, app: App, request: Request) -> None:
         """Start the work."""
         self.reply: Reply | None = None
+        self._scheduler = app.scheduler
+        self._ticket: int | None = None
         self._texts: asyncio.Queue[str | None] = asyncio.Queue()
         self._is_under_way = asyncio.Event()
-        self._work = asyncio.create_task(self._run(router, request))
+        self._work = asyncio.create_task(self._run(app, request))
         # Whoever leaves early never asks how the work ended; asyncio would complain of that.
         self._work.add_done_callback(lambda work: work.cancelled() or work.exception())
 
-    async def _run(self, router: Router, request: Request) -> None:
+    async def _run(self, app: App, request: Request) -> None:
         try:
-            async with router.ask(request) as self.reply:
+            async with app.router.ask(request, self._line_up) as self.reply:
                 async for text in self.reply:
                     self._texts.put_nowait(text)
                     self._is_under_way.set()
@@ -82,24 +96,36 @@ class Answering:
             self.stop()
             raise ClientGone
 
-    async def texts(self) -> AsyncIterator[str | None]:
-        """Yield the texts as they come, None where it is time for a sign of life.
+    async def texts(self) -> AsyncIterator[str | SignOfLife]:
+        """Yield the texts as they come, and signs of life where there are none for a while.
 
         The error that ended the work is raised at the end; leaving early stops it.
         """
         try:
-            while True:
-                try:
-                    text = await asyncio.wait_for(self._texts.get(), KEEP_ALIVE_SECONDS)
-                except TimeoutError:
-                    yield None
-                    continue
-                if text is None:
-                    break
+            if not self._is_under_way.is_set():
+                yield self._sign()
+            while (text := await self._next()) is not None:
                 yield text
             await self._work
         finally:
             self.stop()
+
+    async def _next(self) -> str | SignOfLife | None:
+        """Wait for the next text, None at the end, but not for longer than a stream is silent."""
+        seconds = KEEP_ALIVE_SECONDS if self._is_under_way.is_set() else WAITING_SECONDS
+        try:
+            return await asyncio.wait_for(self._texts.get(), seconds)
+        except TimeoutError:
+            return self._sign()
+
+    def _line_up(self, ticket: int) -> None:
+        self._ticket = ticket
+
+    def _sign(self) -> SignOfLife:
+        if self._is_under_way.is_set() or self._ticket is None:
+            return SignOfLife()
+        wait = self._scheduler.wait_of(self._ticket)
+        return SignOfLife(None if wait is None else str(wait))
 
     def stop(self) -> None:
         """End the work, where it is not over."""

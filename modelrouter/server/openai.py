@@ -11,17 +11,17 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelrouter import types
-from modelrouter.app import App
 from modelrouter.errors import ModelRouterError, RequestError, UnknownModel, did_you_mean
 from modelrouter.reply import Reply
 from modelrouter.server import sse
-from modelrouter.server.answering import Answering, ClientGone
+from modelrouter.server.answering import Answering, ClientGone, SignOfLife
 from modelrouter.server.errors import error_body
 from modelrouter.server.headers import public_headers, tags_in
+from modelrouter.server.state import app_of
 from modelrouter.trace import Fact, Trace
 
 routes = APIRouter(prefix="/v1")
@@ -135,7 +135,7 @@ class ChatRequest(BaseModel):
 @routes.post("/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a chat, as a whole or as a stream."""
-    answering = Answering(_app(request).router, body.to_request(request.headers))
+    answering = Answering(app_of(request), body.to_request(request.headers))
     options = body.stream_options
     try:
         if not body.stream:
@@ -144,18 +144,15 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
         await answering.begun(request.receive)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)
-    return StreamingResponse(
-        _stream(answering, include_usage=bool(options and options.include_usage)),
-        media_type=sse.MEDIA_TYPE,
-        headers=sse.HEADERS | (_headers(answering.reply) if answering.reply else {}),
-    )
+    events = _stream(answering, include_usage=bool(options and options.include_usage))
+    return sse.response(events, _headers(answering.reply) if answering.reply else None)
 
 
 @routes.post("/route", response_model=None)
 async def route(body: ChatRequest, request: Request) -> dict[str, Fact]:
     """Decide without generating: where the chat would go, and why."""
     trace = Trace()
-    decided = _app(request).router.route(body.to_request(request.headers), trace)
+    decided = app_of(request).router.route(body.to_request(request.headers), trace)
     return {**decided.to_json(), "elapsed_ms": round(trace.elapsed_ms(), 3)}
 
 
@@ -176,17 +173,12 @@ async def model(name: str, request: Request) -> dict[str, Fact]:
 
 
 def _names(request: Request) -> list[str]:
-    catalogue = _app(request).catalogue
+    catalogue = app_of(request).catalogue
     return ["auto", *catalogue.roles, *catalogue.specs]
 
 
 def _model(name: str) -> dict[str, Fact]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "modelrouter"}
-
-
-def _app(request: Request) -> App:
-    app: App = request.app.state.app
-    return app
 
 
 def _headers(reply: Reply) -> dict[str, str]:
@@ -233,7 +225,10 @@ async def _stream(answering: Answering, *, include_usage: bool) -> AsyncIterator
     try:
         yield chunk.of(answering, {"role": "assistant", "content": ""})
         async for text in answering.texts():
-            yield sse.KEEP_ALIVE if text is None else chunk.of(answering, {"content": text})
+            if isinstance(text, SignOfLife):
+                yield sse.comment(text.said)
+            else:
+                yield chunk.of(answering, {"content": text})
     except ModelRouterError as error:
         yield sse.event(error_body(error))
         return

@@ -77,6 +77,7 @@ async def _serve(
         date_header=False,
     )
     server = uvicorn.Server(config)
+    asgi.state.is_stopping = lambda: server.should_exit
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGHUP, server.handle_exit, signal.SIGTERM, None
     )

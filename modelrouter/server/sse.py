@@ -1,14 +1,17 @@
-"""Server-sent events as the clients in the field read them: compact JSON, keep-alives that are
+"""Server-sent events as the clients in the field read them: compact JSON, signs of life that are
 comments.
 
-Some clients look for `"content":"` without a space, and some lose what follows a `: ping` line.
+A comment says what the caller waits for: people may read it, programs pass it over. Some clients
+look for `"content":"` without a space, and some lose what follows a `: ping` line.
 """
 
 import json
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from fastapi.responses import StreamingResponse
+
 DONE = "data: [DONE]\n\n"
-KEEP_ALIVE = ": keep-alive\n\n"
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -16,3 +19,15 @@ HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 def event(content: Any) -> str:
     """Return one event with `content` as its data."""
     return f"data: {json.dumps(content, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def comment(text: str | None) -> str:
+    """Return a comment of one line; None says only that the work goes on."""
+    return f": {text or 'keep-alive'}\n\n"
+
+
+def response(
+    events: AsyncIterator[str], headers: Mapping[str, str] | None = None
+) -> StreamingResponse:
+    """Return the events as a stream; they are left where the caller leaves."""
+    return StreamingResponse(events, media_type=MEDIA_TYPE, headers={**HEADERS, **(headers or {})})

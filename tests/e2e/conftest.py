@@ -117,6 +117,34 @@ class Server:
         candidate: dict[str, Any] = route["candidates"][0]
         return candidate
 
+    def place(self, model: str) -> dict[str, Any]:
+        """Return the model's place in the server's status."""
+        _, status = self.get("/admin/status")
+        found: dict[str, Any] = next(each for each in status["models"] if each["model"] == model)
+        return found
+
+    def wait_for(self, model: str, **facts: Any) -> None:
+        """Wait until the status says this of the model: `wait_for("tiny", active=1)`."""
+        while not facts.items() <= self.place(model).items():
+            pass
+
+    def stop_half_loaded(self, model: str) -> psutil.Process:
+        """Stop the one worker there is (SIGSTOP) in its load, once it has told how far it is.
+
+        It works for a few milliseconds at a time until then. Before it is a program of its own
+        (exec), stopping it would stop the server as well.
+        """
+        while not ((workers := self.workers()) and "-P" in workers[0].cmdline()):
+            pass
+        (worker,) = workers
+        while True:
+            told = self.place(model)["loaded_share"] is not None
+            worker.suspend()
+            if told:
+                assert self.place(model)["state"] == "loading"
+                return worker
+            worker.resume()
+
 
 USER_HI = [{"role": "user", "content": "Hi"}]
 
