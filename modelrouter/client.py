@@ -8,12 +8,12 @@ import contextlib
 import http.client
 import json
 import os
-from collections.abc import Iterator
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlsplit
 
 from modelrouter.config import ConfigSource
-from modelrouter.errors import ConfigError, EngineError, ModelRouterError, error_of
+from modelrouter.errors import ConfigError, EngineError, ModelRouterError, NoServer, error_of
 from modelrouter.types import Request
 from modelrouter.whereabouts import Note
 
@@ -22,7 +22,13 @@ KEY_VARIABLE = "MODELROUTER_API_KEY"
 
 ALIVE_SECONDS = 1.0
 SILENT_SECONDS = 60.0
-"""A server that works sends a sign of life every ten seconds."""
+"""A server that works sends a sign of life every ten seconds, or sooner."""
+
+KEEP_ALIVE = "keep-alive"
+"""The comment in a stream that says nothing but that the server lives."""
+
+OnWait: TypeAlias = Callable[[str], None]
+"""Hears what the server says it waits for; "" where it says only that it lives."""
 
 
 def find_server(source: ConfigSource, policy: str | None) -> "Client | None":
@@ -44,6 +50,16 @@ def find_server(source: ConfigSource, policy: str | None) -> "Client | None":
         return None
     client = Client(note.url, key)
     return client if client.is_there() else None
+
+
+def running_server(source: ConfigSource) -> "Client":
+    """Return a client of the server that `ask` would ask; NoServer where there is none."""
+    if (client := find_server(source, None)) is not None:
+        return client
+    hint = "start one with: modelrouter serve"
+    if (note := Note.read()) is not None and Client(note.url, None).is_there():
+        hint = f"one runs for {note.config}: name that file with --config"
+    raise NoServer(f"no server runs for {source.path}, so no model is loaded", hint=hint)
 
 
 class Client:
@@ -68,24 +84,50 @@ class Client:
         finally:
             connection.close()
 
-    def ask(self, request: Request) -> "RemoteAnswer":
+    def ask(self, request: Request, on_wait: OnWait = lambda _: None) -> "RemoteAnswer":
         """Send the request; the answer streams in as it is iterated."""
-        return RemoteAnswer(self._post("/v1/chat/completions", _body(request) | {"stream": True}))
+        body = _body(request) | {"stream": True}
+        return RemoteAnswer(self._send("POST", "/v1/chat/completions", body), on_wait)
 
     def route(self, request: Request) -> dict[str, Any]:
         """Ask where the request would go, and why."""
-        response = self._post("/v1/route", _body(request))
-        with _our_dialect():
-            explanation: dict[str, Any] = json.loads(response.read())
-            return explanation
+        return _content_of(self._send("POST", "/v1/route", _body(request)))
 
-    def _post(self, path: str, body: dict[str, Any]) -> http.client.HTTPResponse:
+    def status(self) -> dict[str, Any]:
+        """Ask who has what of the budget (Status.to_json)."""
+        return _content_of(self._send("GET", "/admin/status"))
+
+    def statuses(self) -> Iterator[dict[str, Any]]:
+        """Yield the status now and with each change; NoServer once the server stops."""
+        response = self._send("GET", "/admin/status?stream=true")
+        yield from _events(response, lambda _: None)
+        raise NoServer(f"the server at {self.url} has stopped")
+
+    def load(self, model: str, on_wait: OnWait) -> str:
+        """Load a model, wait until it is there, and return its state."""
+        return self._done(model, "load", on_wait)
+
+    def unload(self, model: str, on_wait: OnWait) -> str:
+        """Unload a model, wait until its memory is back, and return its state."""
+        return self._done(model, "unload", on_wait)
+
+    def _done(self, model: str, what: str, on_wait: OnWait) -> str:
+        name = quote(model, safe="", errors="surrogateescape")
+        response = self._send("POST", f"/admin/models/{name}/{what}?stream=true")
+        for place in _events(response, on_wait):
+            with our_dialect():
+                return str(place["state"])
+        raise EngineError(f"the server closed the connection before the {what} was done")
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> http.client.HTTPResponse:
         headers = {"content-type": "application/json"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         connection = http.client.HTTPConnection(self._host, self._port, timeout=SILENT_SECONDS)
         try:
-            connection.request("POST", path, json.dumps(body), headers)
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
                 raise _error_in(response.status, response.read())
@@ -97,14 +139,14 @@ class Client:
 class RemoteAnswer:
     """A streamed answer: iterate it for its texts; then `explanation` is there (Reply.to_json)."""
 
-    def __init__(self, response: http.client.HTTPResponse) -> None:
+    def __init__(self, response: http.client.HTTPResponse, on_wait: OnWait) -> None:
         """Read the stream of `response`."""
-        self._response = response
+        self._events = _events(response, on_wait)
         self.explanation: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[str]:
-        for content in self._events():
-            with _our_dialect():
+        for content in self._events:
+            with our_dialect():
                 text = self._text_of(content)
             if text:
                 yield text
@@ -112,23 +154,36 @@ class RemoteAnswer:
             raise EngineError("the server closed the connection in the middle of the answer")
 
     def _text_of(self, content: dict[str, Any]) -> str:
-        if "error" in content:
-            raise _error_of_body(content)
         self.explanation = content.get("modelrouter", self.explanation)
         return "".join(choice["delta"].get("content") or "" for choice in content["choices"])
 
-    def _events(self) -> Iterator[dict[str, Any]]:
-        try:
-            for line in self._response:
-                if line.startswith(b"data: {"):
-                    with _our_dialect():
-                        content = json.loads(line.removeprefix(b"data: "))
-                    yield content
-        except TimeoutError as error:
-            message = f"the server has been silent for {SILENT_SECONDS:.0f} s"
-            raise EngineError(message) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise EngineError(f"the connection to the server broke: {error}") from error
+
+def _events(response: http.client.HTTPResponse, on_wait: OnWait) -> Iterator[dict[str, Any]]:
+    """Yield what the events of a stream hold; raise the error that one of them is."""
+    try:
+        for line in response:
+            if line.startswith(b"data: {"):
+                yield _content(line.removeprefix(b"data: "))
+            elif line.startswith(b":"):
+                said = line.removeprefix(b":").decode(errors="replace").strip()
+                on_wait("" if said == KEEP_ALIVE else said)
+    except TimeoutError as error:
+        message = f"the server has been silent for {SILENT_SECONDS:.0f} s"
+        raise EngineError(message) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise EngineError(f"the connection to the server broke: {error}") from error
+
+
+def _content_of(response: http.client.HTTPResponse) -> dict[str, Any]:
+    return _content(response.read())
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    with our_dialect():
+        content: dict[str, Any] = json.loads(data)
+        if "error" in content:
+            raise _error_of_body(content)
+        return content
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -144,7 +199,7 @@ def _address(url: str) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def _our_dialect() -> Iterator[None]:
+def our_dialect() -> Iterator[None]:
     """Turn what a foreign server's answers set off into an EngineError."""
     try:
         yield

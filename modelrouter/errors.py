@@ -14,9 +14,10 @@ ModelRouterError
 │   ├── SlotsBusy              asked not to wait, and had to               503
 │   ├── NeverFits              waiting will not help          exit 69      507
 │   └── DeadlineExceeded                                                   504
-└── EngineError            the model's process failed             exit 70  502
-    ├── LoadFailed             with its last words
-    └── WorkerDied             with the signal and what it means
+├── EngineError            the model's process failed             exit 70  502
+│   ├── LoadFailed             with its last words
+│   └── WorkerDied             with the signal and what it means
+└── NoServer               somebody starts one                    exit 69  503
 """
 
 from collections.abc import Sequence
@@ -159,6 +160,14 @@ class WorkerDied(EngineError):
     """The worker ended in the middle of its work."""
 
     code = "worker_died"
+
+
+class NoServer(ModelRouterError):
+    """No server runs that could be asked what it does."""
+
+    code = "no_server"
+    exit_code = 69
+    http_status = 503
 
 
 def all_errors(root: type[ModelRouterError] = ModelRouterError) -> list[type[ModelRouterError]]:

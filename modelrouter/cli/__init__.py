@@ -1,4 +1,4 @@
-"""The command line: `modelrouter ask`, `route`, `serve`, `check`, `plan`, `models`, `policy`,
+"""The command line: `modelrouter ask`, `route`, `serve`, `ps`, `check`, `plan`, `models`, `policy`,
 `classifier`.
 
 Arguments in, text out; everything in between is somebody else's. Commands import what they need
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from modelrouter.cli import ask, check, classifier, models, plan, policy, route, serve
+from modelrouter.cli import ask, check, classifier, models, plan, policy, ps, route, serve
 from modelrouter.errors import ModelRouterError
 
 FILE_ERROR = 74
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command()(ask.ask)
 app.command()(route.route)
 app.command()(serve.serve)
+app.command()(ps.ps)
 app.command()(check.check)
 app.command()(plan.plan)
 app.add_typer(models.app, name="models")

@@ -5,12 +5,14 @@ It asks the server that runs on this machine, or walks the same path in this pro
 
 import json
 import sys
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
 
 from modelrouter.cli import options
 from modelrouter.cli.prompt import messages
+from modelrouter.cli.waiting import WaitLine, show_wait
 from modelrouter.client import RemoteAnswer, find_server
 from modelrouter.config import ConfigSource, find_config
 from modelrouter.types import Request, SamplingOverrides
@@ -56,15 +58,16 @@ def ask(
         seconds=timeout,
         tags=frozenset(tag or ()),
     )
-    page = Page(as_json=as_json, is_streamed=stream and not as_json, is_verbose=verbose)
     source = find_config(config)
     server = find_server(source, policy)
-    if server is None:
-        page.note(f"no server runs for {source.path}; answering in this process")
-        _answer_here(request, source, policy, page)
-    else:
-        page.note(f"asking the server at {server.url}")
-        _print_answer(server.ask(request), page)
+    with closing(WaitLine()) as line:
+        page = Page(line, as_json=as_json, is_streamed=stream and not as_json, is_verbose=verbose)
+        if server is None:
+            page.note(f"no server runs for {source.path}; answering in this process")
+            _answer_here(request, source, policy, page)
+        else:
+            page.note(f"asking the server at {server.url}")
+            _print_answer(server.ask(request, line.show), page)
 
 
 def _answer_here(request: Request, source: ConfigSource, policy: str | None, page: "Page") -> None:
@@ -74,7 +77,12 @@ def _answer_here(request: Request, source: ConfigSource, policy: str | None, pag
     from modelrouter.app import App
 
     async def answer() -> None:
-        async with App.open(source, policy) as app, app.router.ask(request) as reply:
+        watching: list[asyncio.Task[None]] = []
+
+        def watch(ticket: int) -> None:
+            watching.append(asyncio.create_task(show_wait(app.scheduler, ticket, page.line)))
+
+        async with App.open(source, policy) as app, app.router.ask(request, watch) as reply:
             async for text in reply:
                 page.add(text)
             page.end(reply.to_json())
@@ -91,8 +99,11 @@ def _print_answer(answer: RemoteAnswer, page: "Page") -> None:
 class Page:
     """What the person sees."""
 
-    def __init__(self, *, as_json: bool, is_streamed: bool, is_verbose: bool) -> None:
-        """Print text as it comes where `is_streamed`, else all at the end."""
+    def __init__(
+        self, line: WaitLine, *, as_json: bool, is_streamed: bool, is_verbose: bool
+    ) -> None:
+        """Print text as it comes where `is_streamed`, else all at the end; `line` until then."""
+        self.line = line
         self._as_json = as_json
         self._is_streamed = is_streamed
         self._is_verbose = is_verbose
@@ -105,6 +116,7 @@ class Page:
 
     def add(self, text: str) -> None:
         """Take the next piece of the answer."""
+        self.line.close()
         self._text += text
         if self._is_streamed:
             sys.stdout.write(text)
@@ -112,6 +124,7 @@ class Page:
 
     def end(self, explanation: dict[str, Any]) -> None:
         """Print the rest, and the line that says which model answered and why."""
+        self.line.close()
         if self._as_json:
             sys.stdout.write(
                 json.dumps({"text": self._text, **explanation}, ensure_ascii=False) + "\n"

@@ -1,12 +1,16 @@
-"""`modelrouter models`: the models of models.toml."""
+"""`modelrouter models`: the models of models.toml, and those of the running server by hand."""
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelrouter.cli import options
+from modelrouter.cli.table import gib, table
+from modelrouter.cli.waiting import WaitLine
+from modelrouter.client import running_server
 from modelrouter.config import find_config, load
 
 if TYPE_CHECKING:
@@ -14,12 +18,9 @@ if TYPE_CHECKING:
 
 HEADINGS = ("NAME", "ROLES", "TYPE", "WEIGHTS", "FILE", "RESIDENCY", "CONTEXT", "NEEDS")
 
+Name = Annotated[str, typer.Argument(help="A model of models.toml.", show_default=False)]
+
 app = typer.Typer(no_args_is_help=True, help="The models of models.toml.")
-
-
-@app.callback()
-def models() -> None:
-    """Keep `list` a command of its own, while it is the only one."""
 
 
 @app.command("list")
@@ -33,14 +34,29 @@ def list_models(*, as_json: options.AsJson = False, config: options.Config = Non
         sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
         return
     usable = [row for row in rows if row["problem"] is None]
-    table = [HEADINGS, *(_cells(row) for row in usable)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEADINGS))]
-    for line in table:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    lines = table([HEADINGS, *(_cells(row) for row in usable)])
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     for row in rows:
         if row["problem"] is not None:
             sys.stdout.write(f"{row['name']} cannot be used: {row['problem']}\n")
+
+
+@app.command("load")
+def load_model(name: Name, *, config: options.Config = None) -> None:
+    """Load a model on the running server, also one that has failed; wait until it is there."""
+    server = running_server(find_config(config))
+    with closing(WaitLine()) as line:
+        state = server.load(name, line.show)
+    sys.stdout.write(f"{name} is {state}\n")
+
+
+@app.command("unload")
+def unload_model(name: Name, *, config: options.Config = None) -> None:
+    """Unload a model on the running server, once nobody uses it; wait until its memory is back."""
+    server = running_server(find_config(config))
+    with closing(WaitLine()) as line:
+        state = server.unload(name, line.show)
+    sys.stdout.write(f"{name} is {state}\n")
 
 
 def _row(name: str, found: "Catalogue") -> dict[str, Any]:
@@ -70,12 +86,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         ", ".join(row["roles"]) or "-",
         row["quantization"],
         f"{row['parameters'] / 1e9:.2f} B",
-        _size(row["weights_bytes"]),
+        f"{gib(row['weights_bytes'])} GiB",
         row["residency"],
         f"{row['slots']} x {row['context_tokens']:,}",
-        _size(row["footprint_bytes"]),
+        f"{gib(row['footprint_bytes'])} GiB",
     )
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.2f} GiB"

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import write_config
+from conftest import Serve, write_config
 
 from modelrouter import config
 
@@ -28,7 +28,7 @@ def commands() -> list[str]:
     """Return the README's `modelrouter` commands that end by themselves."""
     lines = [line for block in blocks(README) for line in block.splitlines()]
     ours = [line for line in lines if re.match(r"(cat f.py \| )?modelrouter ", line)]
-    return [line for line in ours if not line.startswith("modelrouter serve")]
+    return [line for line in ours if not re.match("modelrouter (serve|ps --watch)", line)]
 
 
 def test_the_readme_has_commands() -> None:
@@ -37,10 +37,14 @@ def test_the_readme_has_commands() -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme(command: str, tmp_path: Path, tiny_gguf: Path) -> None:
+def test_a_command_of_the_readme(
+    command: str, tmp_path: Path, tiny_gguf: Path, serve: Serve
+) -> None:
     """Each command runs as it stands there (with the tiny model, so that it is quick)."""
     (tmp_path / "f.py").write_text("def f():\n    return 1\n")
-    config_path = write_config(tmp_path / "tiny", tiny_gguf, "context = 512")
+    config_path = write_config(tmp_path / "tiny", tiny_gguf, "context = 512", name="llama-65b")
+    if re.match("modelrouter (ps|models (load|unload))", command):
+        serve(config_path)
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MODELROUTER_CONFIG": str(config_path),

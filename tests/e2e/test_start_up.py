@@ -35,5 +35,5 @@ def test_python_m_and_the_script_are_the_same_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "modelrouter", "--help"], capture_output=True, check=True, text=True
     )
-    for command in ("ask", "route", "serve", "check", "models"):
+    for command in ("ask", "route", "serve", "ps", "check", "models"):
         assert f" {command} " in done.stdout
