@@ -8,6 +8,7 @@ import asyncio
 import copy
 import itertools
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 
@@ -316,8 +317,11 @@ class Scheduler:
 
 
 def _now() -> float:
-    """Return the time on the clock that alarms are set by, in seconds."""
-    return asyncio.get_running_loop().time()
+    """Return the time in seconds, on the clock of asyncio's loops: alarms are set by it.
+
+    There need not be a loop: `modelrouter route` asks for a forecast without one.
+    """
+    return time.monotonic()
 
 
 def _guessed_load_seconds(spec: ModelSpec) -> float:
