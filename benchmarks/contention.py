@@ -13,7 +13,8 @@ import time
 
 from starter import starter_spec
 
-from modelrouter.engine.process import ENVIRONMENT, Engine
+from modelrouter.engine.process import Engine
+from modelrouter.engine.spawning import ENVIRONMENT
 from modelrouter.registry import ModelSpec
 from modelrouter.types import Done, Piece, Sampling
 

@@ -15,7 +15,8 @@ from starter import starter_spec
 
 from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
-from modelrouter.engine.process import Engine, _load_message
+from modelrouter.engine.process import Engine
+from modelrouter.engine.spawning import load_message
 from modelrouter.types import Done, Piece, Sampling
 
 STEPS = 64
@@ -65,7 +66,7 @@ async def _answer(engine: Engine, prompt: str, max_tokens: int) -> int:
 async def main() -> None:
     """Print a line for each number of sequences."""
     spec = starter_spec(slots=max(COUNTS), context=512)
-    backend = LlamaBackend(_load_message(spec), lambda _: None)
+    backend = LlamaBackend(load_message(spec), lambda _: None)
     engine = await Engine.start(spec)
     print(f"{spec.name}, {TURNS} turns of {STEPS} steps each")
     print("sequences   bare loop   engine      ratio (median)")

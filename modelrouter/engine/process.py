@@ -7,14 +7,16 @@ never looks inside a model and never decides whether one should run.
 import asyncio
 import contextlib
 import copy
+import functools
 import itertools
+import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-from modelrouter.engine.cores import physical_cores
+from modelrouter.engine.exit_codes import advice, describe_end
+from modelrouter.engine.pin_requests import PinRequests
 from modelrouter.engine.protocol import (
     HEADER,
     AnyMessage,
@@ -23,8 +25,11 @@ from modelrouter.engine.protocol import (
     Finished,
     FromParent,
     Generate,
-    Load,
     Loading,
+    Pin,
+    Pinned,
+    Pinning,
+    Priority,
     ProtocolError,
     Ready,
     Text,
@@ -32,6 +37,7 @@ from modelrouter.engine.protocol import (
     frame,
     parse,
 )
+from modelrouter.engine.spawning import load_message, spawn_worker
 from modelrouter.errors import (
     EngineError,
     LoadFailed,
@@ -42,6 +48,8 @@ from modelrouter.errors import (
 from modelrouter.registry import ModelSpec
 from modelrouter.types import Delta, Done, Piece, Sampling
 
+log = logging.getLogger(__name__)
+
 SILENT_LOAD_SECONDS = 600.0
 """A load that tells nothing for so long is stuck. A mapped 40 GB file tells nothing while it is
 read.
@@ -49,15 +57,6 @@ read.
 STOP_SECONDS = 5.0
 """How long a worker may take to leave once its socket is closed, before it is killed."""
 LAST_WORDS_BYTES = 4096
-
-WORKER = (sys.executable, "-P", "-m", "modelrouter.engine.worker")
-"""-P: a file named json.py in the user's folder must not become part of the worker."""
-
-ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
-"""llama.cpp's threads meet hundreds of times a token. By default each spins for up to 300,000 turns
-when another is late, and one busy program beside it on the box costs 99% of the speed; after 1,000
-turns a sleep is cheaper. ADR 14 has the measurements.
-"""
 
 StreamEvent = Delta | Done
 
@@ -101,7 +100,7 @@ class Stream:
 
 
 class Engine:
-    """A loaded model in its worker process. Made by `Engine.start`."""
+    """A model in its worker process. Made by `Engine.start`, or by `spawn` and then `load`."""
 
     def __init__(
         self,
@@ -119,6 +118,7 @@ class Engine:
         self._writer = writer
         self._ids = itertools.count()
         self._streams: dict[int, Stream] = {}
+        self._pins = PinRequests()
         self._last_words = b""
         self._tasks: list[asyncio.Task[None]] = []
         self._is_stopping = False
@@ -133,34 +133,54 @@ class Engine:
 
         Cancelling the start kills the worker: a load that nobody wants any more ends at once.
         """
+        engine = await cls.spawn(spec)
+        await engine.load(on_progress)
+        return engine
+
+    @classmethod
+    async def spawn(cls, spec: ModelSpec, priority: Priority | None = None) -> "Engine":
+        """Start a worker that begins to load, and may be told to `pin` already; `load` it next.
+
+        `priority` None gives way to everybody with a mapped model, to nobody with a resident one.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
             try:
-                process = await _spawn_worker(spec.name, theirs)
+                process = await spawn_worker(spec.name, theirs)
             except BaseException:
                 writer.transport.abort()
                 raise
         engine = cls(spec.name, process, reader, writer)
-        try:
-            await engine._load(_load_message(spec), on_progress)
-        except BaseException:
-            await asyncio.shield(engine.kill())
-            raise
+        engine._spawn(engine._keep_last_words())
+        engine._send(load_message(spec, priority))
         return engine
 
-    async def _load(self, load: Load, on_progress: Callable[[float], None]) -> None:
-        self._spawn(self._keep_last_words())
-        self._send(load)
+    async def load(self, on_progress: Callable[[float], None] = lambda _: None) -> None:
+        """Wait until the model is loaded; what keeps it from that kills the worker."""
+        try:
+            await self._load(on_progress)
+        except BaseException:
+            await asyncio.shield(self.kill())
+            raise
+
+    async def _load(self, on_progress: Callable[[float], None]) -> None:
         while not isinstance(message := await self._next_while_loading(), Ready):
-            if isinstance(message, Failed):
-                await self._drain_last_words()
-                raise LoadFailed(f"{self.name}: {message.message}{self._quoted_last_words()}")
-            if not isinstance(message, Loading):
-                raise ProtocolError(f"{self.name}: {type(message).__name__} came during the load")
-            on_progress(message.fraction)
-            await asyncio.sleep(0)  # a listener that cancels the load need not wait for its end
+            match message:
+                case Failed():
+                    await self._drain_last_words()
+                    raise LoadFailed(f"{self.name}: {message.message}{self._quoted_last_words()}")
+                case Loading(fraction):
+                    on_progress(fraction)
+                    await asyncio.sleep(0)  # a listener that cancels the load need not wait
+                case Pinning() | Pinned():
+                    self._pins.take(message)
+                case _:
+                    kind = type(message).__name__
+                    raise ProtocolError(f"{self.name}: {kind} came during the load")
         self.context_tokens = message.context_tokens
+        for refusal in message.refusals:
+            _warn_once(refusal)
         self._spawn(self._dispatch())
 
     async def _next_while_loading(self) -> AnyMessage:
@@ -184,8 +204,7 @@ class Engine:
         sampling: Sampling,
     ) -> Stream:
         """Hand a request over; WorkerDied where there is no worker any more."""
-        if self.died.done():
-            raise copy.copy(self.died.result())  # each caller's own: it will carry a trace
+        self._refuse_if_dead()
         job = Generate(next(self._ids), tuple(pieces), max_tokens, tuple(stop), sampling)
         self._send(job)
         stream = self._streams[job.id] = Stream(job.id, self._forget)
@@ -194,6 +213,27 @@ class Engine:
     def _forget(self, job_id: int) -> None:
         if self._streams.pop(job_id, None) is not None and not self.died.done():
             self._send(Cancel(job_id))
+
+    @property
+    def pinned_bytes(self) -> int:
+        """How many bytes of the weights are pinned, as the worker last said."""
+        return self._pins.pinned_bytes
+
+    async def pin(
+        self, n_bytes: int, on_progress: Callable[[int], None] = lambda _: None
+    ) -> Pinned:
+        """Have the first `n_bytes` of the mapped weights kept in memory and no others.
+
+        Returns what is pinned then, and the reason where that is less, such as a later call.
+        WorkerDied where the worker ends before.
+        """
+        self._refuse_if_dead()
+        self._send(Pin(n_bytes))
+        return await self._pins.add(on_progress)
+
+    def _refuse_if_dead(self) -> None:
+        if self.died.done():
+            raise copy.copy(self.died.result())  # each caller's own: it will carry a trace
 
     async def stop(self) -> None:
         """End the worker and wait until its memory is given back."""
@@ -217,7 +257,7 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not self.died.done():
             self.died.set_result(WorkerDied(f"{self.name}: the worker was stopped"))
-        self._fail_streams(self.died.result())
+        self._fail_all(self.died.result())
 
     def _signal_kill(self) -> None:
         # Not `Process.kill`: it may reap the child before asyncio's watcher, which then complains.
@@ -251,7 +291,7 @@ class Engine:
             error = garbage
             self._signal_kill()
         self.died.set_result(error)
-        self._fail_streams(error)
+        self._fail_all(error)
 
     def _deliver(self, message: AnyMessage) -> None:
         match message:
@@ -262,13 +302,16 @@ class Engine:
                 self._last_words = b""  # they were of work that ended well
                 if stream := self._streams.pop(job_id, None):
                     stream.put(Done(finish, usage, timings))
+            case Pinning() | Pinned():
+                self._pins.take(message)
             case Failed(int(job_id), code, text, hint):
                 if stream := self._streams.pop(job_id, None):
                     stream.put(error_of(code, text, hint))
             case _:
                 raise ProtocolError(f"{self.name}: {type(message).__name__} came while it worked")
 
-    def _fail_streams(self, error: EngineError) -> None:
+    def _fail_all(self, error: EngineError) -> None:
+        self._pins.fail(error)
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             # Each listener raises its own: an exception object carries one trace and one traceback.
@@ -284,8 +327,8 @@ class Engine:
             code = await self._process.wait()
         await self._drain_last_words()
         return WorkerDied(
-            f"{self.name}: the worker {_describe_end(code)} {when}{self._quoted_last_words()}",
-            hint=_advice(code),
+            f"{self.name}: the worker {describe_end(code)} {when}{self._quoted_last_words()}",
+            hint=advice(code),
         )
 
     async def _keep_last_words(self) -> None:
@@ -304,44 +347,6 @@ class Engine:
         return f"; its last words: {' | '.join(lines)}" if lines else ""
 
 
-async def _spawn_worker(name: str, connection: socket.socket) -> asyncio.subprocess.Process:
-    try:
-        return await asyncio.create_subprocess_exec(
-            *WORKER,
-            str(connection.fileno()),
-            pass_fds=[connection.fileno()],
-            env=ENVIRONMENT | os.environ,  # whoever sets it for themselves knows better
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # the terminal's Ctrl-C must not reach it
-        )
-    except OSError as error:
-        raise LoadFailed(f"{name}: no worker could be started: {error}") from error
-
-
-def _load_message(spec: ModelSpec) -> Load:
-    return Load(
-        path=str(spec.facts.path),
-        whole=spec.is_resident,
-        context_tokens=spec.context_tokens,
-        slots=spec.slots,
-        batch_rows=spec.batch_rows,
-        kv_type=spec.kv_type,
-        threads=spec.threads or physical_cores(),
-    )
-
-
-def _describe_end(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    names = {known.value: known.name for known in signal.Signals}
-    return f"was ended by signal {-code} ({names.get(-code, 'real-time')})"
-
-
-def _advice(code: int) -> str | None:
-    if code == -signal.SIGKILL:
-        return "probably out of memory: the kernel ends the largest; lower `context` or `slots`"
-    if code == -signal.SIGBUS:
-        return "the model file was cut short or its disk failed while it was mapped"
-    return None
+@functools.cache
+def _warn_once(refusal: str) -> None:
+    log.warning("a worker runs without what it asked for: %s", refusal)

@@ -21,13 +21,26 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 """No honest message comes near it: a longer length is garbage on the socket."""
 
 
+Priority: TypeAlias = Literal["normal", "nice", "idle"]
+"""A worker's claim to the CPU: like everybody's, at nice 19, or by Linux's SCHED_IDLE."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a file."""
+
+    path: str
+    offset: int
+    n_bytes: int
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Load:
     """Parent: load this model. The first message, once.
 
     `whole` reads the weights into memory of the worker's own, where llama.cpp may rearrange them
     for speed and the kernel cannot take them back; otherwise they stay mapped from the file,
-    unchanged.
+    unchanged, and `weights` says where they lie, a span for each file.
     """
 
     path: str
@@ -37,6 +50,8 @@ class Load:
     batch_rows: int
     kv_type: KvType
     threads: int
+    weights: tuple[Span, ...] = ()
+    priority: Priority = "normal"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +73,16 @@ class Cancel:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Pin:
+    """Parent: keep the first `n_bytes` of the mapped weights in memory, and no others.
+
+    At any time, also while the model loads. Each is answered by one Pinned, in order.
+    """
+
+    n_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Loading:
     """Worker: this fraction of the weights, 0 to 1, is there."""
 
@@ -66,10 +91,26 @@ class Loading:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker: the model is loaded; what it really got."""
+    """Worker: the model is loaded; what it really got, and in words what it was refused."""
 
     context_tokens: int
     slots: int
+    refusals: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pinning:
+    """Worker: so many bytes of the weights are pinned by now."""
+
+    n_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pinned:
+    """Worker: a Pin's end, with what is pinned; `reason` says why it is less than was asked."""
+
+    n_bytes: int
+    reason: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,8 +141,8 @@ class Failed:
     hint: str | None
 
 
-FromParent: TypeAlias = Load | Generate | Cancel
-FromWorker: TypeAlias = Loading | Ready | Text | Finished | Failed
+FromParent: TypeAlias = Load | Generate | Cancel | Pin
+FromWorker: TypeAlias = Loading | Ready | Pinning | Pinned | Text | Finished | Failed
 AnyMessage: TypeAlias = FromParent | FromWorker
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(AnyMessage)}

@@ -1,8 +1,9 @@
 """The worker: one model in a process of its own, from its first message to the closing of the
 socket.
 
-It knows its parent only by the messages on file descriptor `argv[1]`. The main thread decodes; a
-reader thread takes messages in, so that a cancel can end the very pass that runs.
+It knows its parent only by the messages on file descriptor `argv[1]`. The main thread loads and
+decodes; a reader thread takes messages in, so that a cancel can end the very pass that runs; a
+third one pins.
 """
 
 import os
@@ -12,9 +13,11 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from modelrouter.engine.backend import Backend
 from modelrouter.engine.batcher import Batcher, Event
+from modelrouter.engine.priority import take_place
 from modelrouter.engine.protocol import (
     HEADER,
     AnyMessage,
@@ -24,12 +27,14 @@ from modelrouter.engine.protocol import (
     Generate,
     Load,
     Loading,
+    Pin,
     ProtocolError,
     Ready,
     body_length,
     frame,
     parse,
 )
+from modelrouter.engine.residency import Residency
 from modelrouter.errors import EngineError, ModelRouterError
 
 LOADING_STEPS = 50
@@ -43,10 +48,13 @@ class Channel:
         """Speak over a connected stream socket."""
         self._connection = connection
         self._incoming = connection.makefile("rb")
+        self._sending = threading.Lock()
 
     def send(self, *messages: FromWorker) -> None:
-        """Send the messages in one write."""
-        self._connection.sendall(b"".join(frame(message) for message in messages))
+        """Send the messages in one write; from any thread."""
+        data = b"".join(frame(message) for message in messages)
+        with self._sending:
+            self._connection.sendall(data)
 
     def receive(self) -> AnyMessage | None:
         """Wait for the next message; None once the parent has closed."""
@@ -56,20 +64,57 @@ class Channel:
         return parse(self._incoming.read(body_length(header)))
 
 
+class Inbox:
+    """What the parent has sent, taken in by a thread of its own from the first moment on."""
+
+    def __init__(self, channel: Channel, pin: Callable[[int], None]) -> None:
+        """Hand goals of pinning to `pin` as they come, keep the other messages in order."""
+        self.messages: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
+        self.cancelled: set[int] = set()
+        self.on_cancel: Callable[[], None] = lambda: None
+        """Called in the reader thread whenever `cancelled` has grown."""
+        self._channel = channel
+        self._pin = pin
+
+    def start(self) -> None:
+        """Start the reader thread."""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while (message := self._receive()) is not None:
+            if isinstance(message, Pin):
+                self._pin(message.n_bytes)
+                continue
+            if isinstance(message, Cancel):
+                self.cancelled.add(message.id)
+                self.on_cancel()
+            self.messages.put(message)
+        os._exit(0)  # the parent is gone; freeing gigabytes politely would only keep them longer
+
+    def _receive(self) -> AnyMessage | None:
+        try:
+            return self._channel.receive()
+        except ProtocolError as error:
+            sys.stderr.write(f"{error}\n")
+        except OSError:
+            pass
+        return None
+
+
 class Worker:
     """The loaded model's loop: messages in, passes, events out."""
 
-    def __init__(self, channel: Channel, backend: Backend) -> None:
+    def __init__(self, channel: Channel, inbox: Inbox, backend: Backend) -> None:
         """Serve the parent at the other end of `channel` with `backend`."""
         self._channel = channel
         self._backend = backend
         self._batcher = Batcher(backend, time.perf_counter)
-        self._inbox: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
-        self._cancelled: set[int] = set()
+        self._messages = inbox.messages
+        self._cancelled = inbox.cancelled
+        inbox.on_cancel = self._end_unwanted_pass
 
     def run(self) -> None:
         """Work until the parent closes the socket; that ends the process, so this never returns."""
-        threading.Thread(target=self._read, daemon=True).start()
         while True:
             self._take_messages()
             self._pass()
@@ -77,8 +122,8 @@ class Worker:
     def _take_messages(self) -> None:
         """Take in every message that is there; with nothing to decode, wait for one."""
         events: list[Event] = []
-        while self._batcher.is_idle or not self._inbox.empty():
-            match self._inbox.get():
+        while self._batcher.is_idle or not self._messages.empty():
+            match self._messages.get():
                 case Generate() as job:
                     events += self._batcher.submit(job)
                 case Cancel(job_id):
@@ -103,37 +148,28 @@ class Worker:
     def _is_wanted(self) -> bool:
         return not self._batcher.passing <= self._cancelled
 
-    def _read(self) -> None:
-        """Take messages in; a cancel that leaves a running pass without a listener ends it.
+    def _end_unwanted_pass(self) -> None:
+        """End a running pass that a cancel has left without a listener; in the reader thread.
 
-        The main thread says who rides (`passing`), then looks who has cancelled; this thread notes
+        The main thread says who rides (`passing`), then looks who has cancelled; the reader notes
         the cancel, then looks who rides. Whichever comes second sees both, so no pass runs for
         nobody. A pass that others ride too goes on: they would have to do it again.
         """
-        while (message := self._receive()) is not None:
-            if isinstance(message, Cancel):
-                self._cancelled.add(message.id)
-                passing = self._batcher.passing
-                if passing and passing <= self._cancelled:
-                    self._backend.interrupt()
-            self._inbox.put(message)
-        os._exit(0)  # the parent is gone; freeing gigabytes politely would only keep them longer
-
-    def _receive(self) -> AnyMessage | None:
-        try:
-            return self._channel.receive()
-        except ProtocolError as error:
-            sys.stderr.write(f"{error}\n")
-        except OSError:
-            pass
-        return None
+        passing = self._batcher.passing
+        if passing and passing <= self._cancelled:
+            self._backend.interrupt()
 
 
-def load(channel: Channel) -> Backend:
-    """Wait for the Load message and do what it says, telling the progress."""
+def first_message(channel: Channel) -> Load:
+    """Wait for the message that says what to load."""
     message = channel.receive()
     if not isinstance(message, Load):
         raise EngineError(f"expected Load, got {type(message).__name__}")
+    return message
+
+
+def load_model(load: Load, channel: Channel) -> Backend:
+    """Load the model, telling the progress."""
     # llama_cpp is imported here, so that a worker that is never asked to load costs nothing.
     from modelrouter.engine.llama import LlamaBackend  # noqa: PLC0415
 
@@ -145,7 +181,16 @@ def load(channel: Channel) -> Backend:
             told = int(fraction * LOADING_STEPS)
             channel.send(Loading(fraction))
 
-    return LlamaBackend(message, tell)
+    return LlamaBackend(load, tell)
+
+
+def open_inbox(channel: Channel, load: Load) -> Inbox:
+    """Start the threads that take messages in and pin."""
+    residency = Residency(load.weights, channel.send)
+    residency.start()
+    inbox = Inbox(channel, residency.pin)
+    inbox.start()
+    return inbox
 
 
 def main() -> None:
@@ -155,12 +200,18 @@ def main() -> None:
     os.environ["GGML_NO_BACKTRACE"] = "1"
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     try:
-        backend = load(channel)
+        load = first_message(channel)
+        # Before the worker takes its place: a cancel, or memory to be given back, must not wait
+        # behind the programs that the model's own threads give way to.
+        inbox = open_inbox(channel, load)
+        refusals = take_place(load)
+        backend = load_model(load, channel)
     except ModelRouterError as error:
         channel.send(Failed(None, error.code, error.message, error.hint))
-        sys.exit(1)
-    channel.send(Ready(backend.context_tokens, backend.slots))
-    Worker(channel, backend).run()
+        sys.stderr.flush()
+        os._exit(1)  # the reader cannot be asked to leave: it waits for the parent
+    channel.send(Ready(backend.context_tokens, backend.slots, refusals))
+    Worker(channel, inbox, backend).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Starting a worker: its command, its environment, and the message that says what to load.
+
+It knows the model's spec and nothing of what the worker will answer.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Iterator
+
+from modelrouter.engine.cores import physical_cores
+from modelrouter.engine.protocol import Load, Priority, Span
+from modelrouter.errors import LoadFailed
+from modelrouter.gguf import GgufFacts
+from modelrouter.registry import ModelSpec
+
+WORKER = (sys.executable, "-P", "-m", "modelrouter.engine.worker")
+"""-P: a file named json.py in the user's folder must not become part of the worker."""
+
+BACKGROUND: Priority = "idle"
+"""A mapped model's claim to the CPU. ADR 15 has the measurements."""
+
+ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+"""llama.cpp's threads meet hundreds of times a token. By default each spins for up to 300,000 turns
+when another is late, and one busy program beside it on the box costs 99% of the speed; after 1,000
+turns a sleep is cheaper. ADR 14 has the measurements.
+"""
+
+
+async def spawn_worker(name: str, connection: socket.socket) -> asyncio.subprocess.Process:
+    """Start a worker at the other end of `connection`; LoadFailed where the system cannot."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *WORKER,
+            str(connection.fileno()),
+            pass_fds=[connection.fileno()],
+            env=ENVIRONMENT | os.environ,  # whoever sets it for themselves knows better
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            # The terminal's Ctrl-C must not reach it. Not a new session: Linux shares the CPU out
+            # among sessions first, and a priority then says nothing to the other workers (ADR 15).
+            process_group=0,
+        )
+    except OSError as error:
+        raise LoadFailed(f"{name}: no worker could be started: {error}") from error
+
+
+def load_message(spec: ModelSpec, priority: Priority | None = None) -> Load:
+    """Return the first message; `priority` None gives a mapped model BACKGROUND."""
+    return Load(
+        path=str(spec.facts.path),
+        whole=spec.is_resident,
+        context_tokens=spec.context_tokens,
+        slots=spec.slots,
+        batch_rows=spec.batch_rows,
+        kv_type=spec.kv_type,
+        threads=spec.threads or physical_cores(),
+        weights=() if spec.is_resident else tuple(_weights(spec.facts)),
+        priority=priority or ("normal" if spec.is_resident else BACKGROUND),
+    )
+
+
+def _weights(facts: GgufFacts) -> Iterator[Span]:
+    """Yield where each file's tensors lie; a first split file may have none."""
+    for index, file in enumerate(facts.files):
+        tensors = [tensor for tensor in facts.tensors if tensor.file_index == index]
+        if tensors:
+            start = min(tensor.offset for tensor in tensors)
+            end = max(tensor.offset + tensor.n_bytes for tensor in tensors)
+            yield Span(str(file.path), start, end - start)
