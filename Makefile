@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check format classifier classifier-report clean \
-        bench bench-decode bench-start bench-first-token bench-contention
+        bench bench-decode bench-start bench-first-token bench-contention bench-priority
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-start bench-decode bench-first-token bench-contention  ## every measurement
+bench: bench-start bench-decode bench-first-token bench-contention bench-priority  ## every measurement
 
 bench-start: $(VENV)/.dev  ## how long --help and the imports take
 	$(BIN)/python benchmarks/start.py
@@ -46,6 +46,9 @@ bench-first-token: $(VENV)/.dev  ## ask's first token beside llama_cpp.Llama's
 
 bench-contention: $(VENV)/.dev  ## decoding beside a busy program, with libgomp's spinning and ours
 	$(BIN)/python benchmarks/contention.py
+
+bench-priority: $(VENV)/.dev  ## a small model beside a larger one, at each priority for the larger
+	$(BIN)/python benchmarks/priority.py
 
 HAS_POOL = test -n "$(wildcard $(POOL)/*.jsonl)" || { echo "POOL must name the folder of the public prompts"; exit 1; }
 

@@ -99,7 +99,8 @@ IN_POD_V1 = {
         ),
         pytest.param(
             {"proc/self/cgroup": "0::/../other\n", "proc/self/mountinfo": V2_MOUNT}
-            | v2(V2_TOP, f"{8 * GIB}"),
+            | v2(V2_TOP, f"{8 * GIB}")
+            | v2("sys/fs/other", f"{GIB}"),
             8,
             f"{V2_TOP}/memory.max",
             id="v2, outside of the namespace",
@@ -181,6 +182,15 @@ def test_what_the_cgroup_holds_already_is_not_available(
             {"proc/self/cgroup": "\0\nwhat\n::::\n", "proc/self/mountinfo": "a b - c\n - \n"},
             [NO_CGROUP],
             id="garbage",
+        ),
+        pytest.param(
+            {
+                "proc/self/cgroup": "4:memory:/\n",
+                "proc/self/mountinfo": OTHER_MOUNTS,
+                "sys/fs/cgroup/cpu/cpu.shares": "1024\n",
+            },
+            [NO_CGROUP],
+            id="memory is not mounted",
         ),
         pytest.param(
             {f"{V2_TOP}/memory.max": "lots\n"},

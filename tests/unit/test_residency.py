@@ -3,6 +3,8 @@
 At most 40 KiB are pinned at once, which every system allows.
 """
 
+import errno
+import os
 import queue
 import re
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 from modelrouter.engine.protocol import Pinned, Pinning, Span
 from modelrouter.engine.residency import NOT_MAPPED, PAGE_BYTES, SUPERSEDED, Residency
 
-HEADER_BYTES = 100
+HEADER_BYTES = PAGE_BYTES + 100
 
 
 class Listener:
@@ -51,20 +53,26 @@ def listening(*spans: Span) -> Iterator[Listener]:
 
 
 def weights(path: Path, pages: int) -> Span:
-    """Write a file of so many pages, all of them weights but the header."""
-    path.write_bytes(b"\1" * (pages * PAGE_BYTES))
-    return Span(str(path), HEADER_BYTES, pages * PAGE_BYTES - HEADER_BYTES)
+    """Write a file whose weights, behind the header, touch so many pages."""
+    file_bytes = (pages + 1) * PAGE_BYTES
+    path.write_bytes(b"\1" * file_bytes)
+    return Span(str(path), HEADER_BYTES, file_bytes - HEADER_BYTES)
 
 
-def locked_pages(span: Span) -> int:
-    """Return how many pages of a file this process has locked, as the kernel counts."""
-    locked_bytes, is_its = 0, False
+def pages_of(span: Span, kind: str) -> int:
+    """Return how many pages of a file are in memory ("Rss") or "Locked", as the kernel counts."""
+    n_bytes, is_its = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
             is_its = line.endswith(f" {span.path}")
-        elif is_its and line.startswith("Locked:"):
-            locked_bytes += int(line.split()[1]) * 1024
-    return locked_bytes // PAGE_BYTES
+        elif is_its and line.startswith(f"{kind}:"):
+            n_bytes += int(line.split()[1]) * 1024
+    return n_bytes // PAGE_BYTES
+
+
+def locked_pages(span: Span) -> int:
+    """Return how many pages of a file this process has locked."""
+    return pages_of(span, "Locked")
 
 
 @pytest.fixture
@@ -79,7 +87,7 @@ def test_it_grows_and_shrinks_in_steps(span: Span) -> None:
         for pages, steps in ((2, [1, 2]), (5, [3, 4, 5]), (1, [4, 3, 2, 1]), (1, []), (0, [0])):
             assert listener.pin(pages * PAGE_BYTES) == Pinned(pages * PAGE_BYTES, None)
             assert listener.steps == [step * PAGE_BYTES for step in steps]
-            assert locked_pages(span) == pages
+            assert locked_pages(span) == pages_of(span, "Rss") == pages
 
 
 def test_bytes_are_rounded_up_to_pages(span: Span) -> None:
@@ -129,7 +137,7 @@ def test_a_later_goal_takes_the_place_of_one_that_is_not_reached(span: Span) -> 
 
 def test_a_file_that_is_gone_or_cut_short(span: Span, tmp_path: Path) -> None:
     """Pinning ends with the reason; the thread lives on."""
-    longer = Span(span.path, 0, 7 * PAGE_BYTES)
+    longer = Span(span.path, 0, 8 * PAGE_BYTES)
     gone = Span(str(tmp_path / "gone.gguf"), 0, 1)
     for bad, words in ((longer, "mmap length"), (gone, "No such file")):
         with listening(span, bad) as listener:
@@ -141,15 +149,33 @@ def test_a_file_that_is_gone_or_cut_short(span: Span, tmp_path: Path) -> None:
             assert locked_pages(span) == 0
 
 
+def test_a_file_that_is_cut_short_later(span: Span) -> None:
+    """What can be pinned is; what is told is what the kernel counts, page by page."""
+    with listening(span) as listener:
+        listener.pin(PAGE_BYTES)
+        before = locked_by_the_process()
+        os.truncate(span.path, 4 * PAGE_BYTES)
+        assert listener.pin(6 * PAGE_BYTES) == Pinned(
+            3 * PAGE_BYTES, f"mlock: {os.strerror(errno.ENOMEM)}"
+        )
+        assert locked_by_the_process() - before == 2 * PAGE_BYTES
+
+
+def locked_by_the_process() -> int:
+    """Return what counts against the limit, whether it is in memory or not."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmLck:"))
+
+
 LIMITED = """
-import ctypes, queue, resource, sys
+import queue, sys
 from modelrouter.engine.protocol import Pinned, Span
 from modelrouter.engine.residency import Residency
 
 news = queue.SimpleQueue()
-residency = Residency([Span(sys.argv[1], 100, int(sys.argv[2]) - 100)], news.put)
+residency = Residency([Span(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))], news.put)
 residency.start()
-for goal in map(int, sys.argv[3:]):
+for goal in map(int, sys.argv[4:]):
     residency.pin(goal)
     while not isinstance(answer := news.get(), Pinned):
         pass
@@ -167,8 +193,8 @@ os.execv(sys.executable, [sys.executable, "-c", *sys.argv[2:]])
 
 def limited(limit_bytes: int, span: Span, *goals: int) -> list[str]:
     """Return the answers of a process that may lock so much, whoever runs it."""
-    file_bytes = span.offset + span.n_bytes
-    arguments = [str(limit_bytes), LIMITED, span.path, str(file_bytes), *map(str, goals)]
+    numbers = map(str, (span.offset, span.n_bytes, *goals))
+    arguments = [str(limit_bytes), LIMITED, span.path, *numbers]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PRIVILEGE, *arguments],
         stdout=subprocess.PIPE,
