@@ -1,4 +1,4 @@
-"""The shapes of a llama-architecture model: how many layers of what width, and the well-known ones.
+"""The shapes of a decoder model: how many layers of what width, and the well-known ones.
 
 It knows which tensors such a model has, and not how their weights are stored.
 """
@@ -32,10 +32,12 @@ class TensorShape:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The sizes of a llama-architecture model; `vocab_size` None takes the small vocabulary.
+    """The sizes of a model; `vocab_size` None takes the small vocabulary.
 
     `expert_count` 0 makes a dense model. With `tied_embeddings` the output layer is the embeddings
-    once more and not stored. Raises RequestError for sizes that no such model can have.
+    once more and not stored. A `sliding_window` is how many tokens back most layers look; every
+    sixth looks at all, as in Gemma 3, whose architecture such a model has: llama's knows no window.
+    Raises RequestError for sizes that no such model can have.
     """
 
     layers: int
@@ -48,6 +50,7 @@ class Geometry:
     expert_count: int = 0
     expert_used_count: int = 0
     tied_embeddings: bool = False
+    sliding_window: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what llama.cpp would refuse at load, with the numbers."""
@@ -59,6 +62,7 @@ class Geometry:
         self._refuse_vocabulary()
         self._refuse_heads()
         self._refuse_experts()
+        self._refuse_window()
 
     def _refuse_vocabulary(self) -> None:
         if not SMALL_VOCABULARY_SIZE <= self.n_tokens <= MOST_TOKENS:
@@ -86,6 +90,23 @@ class Geometry:
                 f"{used:,} of {count:,} experts cannot be used; "
                 f"1 or more of at most {MOST_EXPERTS:,} can, or 0 of 0"
             )
+
+    def _refuse_window(self) -> None:
+        window = self.sliding_window
+        if window is None:
+            return
+        if not 1 <= window <= self.context_length:
+            raise RequestError(
+                f"sliding_window must be from 1 to the context's {self.context_length:,} tokens, "
+                f"got {window:,}"
+            )
+        if self.expert_count:
+            raise RequestError("a model has a sliding window or experts here, not both")
+
+    @property
+    def architecture(self) -> str:
+        """The architecture that llama.cpp runs such a model as."""
+        return "llama" if self.sliding_window is None else "gemma3"
 
     @property
     def n_tokens(self) -> int:
@@ -120,6 +141,10 @@ class Geometry:
         yield TensorShape(layer + "attn_k.weight", (width, kv_width))
         yield TensorShape(layer + "attn_v.weight", (width, kv_width))
         yield TensorShape(layer + "attn_output.weight", (width, width))
+        if self.sliding_window is not None:
+            yield _norm(layer + "attn_q_norm.weight", self.head_length)
+            yield _norm(layer + "attn_k_norm.weight", self.head_length)
+            yield _norm(layer + "post_attention_norm.weight", width)
 
     def _feed_forward(self, layer: str) -> Iterator[TensorShape]:
         width, inner, experts = self.embedding_length, self.feed_forward_length, self.expert_count
@@ -130,6 +155,8 @@ class Geometry:
         yield TensorShape(layer + "ffn_gate" + suffix, (width, inner, *stacked))
         yield TensorShape(layer + "ffn_up" + suffix, (width, inner, *stacked))
         yield TensorShape(layer + "ffn_down" + suffix, (inner, width, *stacked))
+        if self.sliding_window is not None:
+            yield _norm(layer + "post_ffw_norm.weight", width)
 
 
 def _norm(name: str, width: int) -> TensorShape:

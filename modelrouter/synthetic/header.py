@@ -99,25 +99,32 @@ def _table_entry(tensor: PlannedTensor) -> bytes:
 
 def _model_keys(geometry: Geometry, quantization: Quantization, name: str) -> list[bytes]:
     keys = [
-        _string("general.architecture", "llama"),
+        _string("general.architecture", geometry.architecture),
         _string("general.type", "model"),
         _string("general.name", name),
         _count("general.file_type", quantization.file_type_code),
         _count("general.quantization_version", 2),
-        _count("llama.block_count", geometry.layers),
-        _count("llama.context_length", geometry.context_length),
-        _count("llama.embedding_length", geometry.embedding_length),
-        _count("llama.feed_forward_length", geometry.feed_forward_length),
-        _count("llama.attention.head_count", geometry.heads),
-        _count("llama.attention.head_count_kv", geometry.kv_heads),
-        _float("llama.attention.layer_norm_rms_epsilon", NORM_EPSILON),
-        _count("llama.rope.dimension_count", geometry.head_length),
-        _float("llama.rope.freq_base", ROPE_BASE),
-        _count("llama.vocab_size", geometry.n_tokens),
     ]
-    if geometry.expert_count:
-        keys.append(_count("llama.expert_count", geometry.expert_count))
-        keys.append(_count("llama.expert_used_count", geometry.expert_used_count))
+    counts = {
+        "block_count": geometry.layers,
+        "context_length": geometry.context_length,
+        "embedding_length": geometry.embedding_length,
+        "feed_forward_length": geometry.feed_forward_length,
+        "attention.head_count": geometry.heads,
+        "attention.head_count_kv": geometry.kv_heads,
+        "rope.dimension_count": geometry.head_length,
+        "vocab_size": geometry.n_tokens,
+        "expert_count": geometry.expert_count,
+        "expert_used_count": geometry.expert_used_count,
+        "attention.sliding_window": geometry.sliding_window or 0,
+    }
+    numbers = {
+        "attention.layer_norm_rms_epsilon": NORM_EPSILON,
+        "rope.freq_base": ROPE_BASE,
+    }
+    architecture = geometry.architecture
+    keys += [_count(f"{architecture}.{key}", count) for key, count in counts.items() if count]
+    keys += [_float(f"{architecture}.{key}", number) for key, number in numbers.items()]
     return keys
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import llama_cpp
@@ -21,6 +22,7 @@ from modelrouter.synthetic import (
 )
 
 MOE = Geometry(2, 256, 256, 4, 2, 512, expert_count=4, expert_used_count=2)
+WINDOW = Geometry(2, 256, 512, 8, 2, 512, sliding_window=16)
 
 
 def logits_after(path: Path, text: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -41,7 +43,7 @@ def logits_after(path: Path, text: str) -> np.ndarray[tuple[int], np.dtype[np.fl
     return logits
 
 
-@pytest.mark.parametrize("geometry", [SMALL, MOE], ids=["dense", "experts"])
+@pytest.mark.parametrize("geometry", [SMALL, MOE, WINDOW], ids=["dense", "experts", "window"])
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_runs_in_llama_cpp(quantization: str, geometry: Geometry, tmp_path: Path) -> None:
     """Every quantization passes llama.cpp's check of all tensors and gives logits one can rank."""
@@ -62,6 +64,20 @@ def test_prompts_matter(tmp_path: Path) -> None:
     assert np.abs(one - other).max() > 0.01
 
 
+def test_a_window_hides_what_is_before_it(tmp_path: Path) -> None:
+    """Layers with a sliding window do not see a token further back; one that sees all does.
+
+    llama.cpp has every sixth layer see all, and each layer with a window passes a window on.
+    """
+    sees_all = replace(WINDOW, layers=6)
+    far_back = ["Hello" + " the" * 40, "What" + " the" * 40]
+    for geometry, is_seen in ((WINDOW, False), (sees_all, True)):
+        path = tmp_path / "model.gguf"
+        write(path, geometry, "F32")
+        one, other = (logits_after(path, text) for text in far_back)
+        assert np.array_equal(one, other) != is_seen
+
+
 def test_tied_embeddings_run(tmp_path: Path) -> None:
     """A model whose output layer is its embeddings loads and answers."""
     path = tmp_path / "model.gguf"
@@ -70,7 +86,7 @@ def test_tied_embeddings_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
-@pytest.mark.parametrize("geometry", [SMALL, MOE], ids=["dense", "experts"])
+@pytest.mark.parametrize("geometry", [SMALL, MOE, WINDOW], ids=["dense", "experts", "window"])
 def test_planned_bytes_is_exact(geometry: Geometry, quantization: str, tmp_path: Path) -> None:
     """The plan, the returned size, the file and its tensor table agree to the byte."""
     path = tmp_path / "model.gguf"

@@ -147,6 +147,14 @@ def test_nowhere_to_write(folder: Path) -> None:
             "0 of 4 experts cannot be used; 1 or more of at most 512 can, or 0 of 0",
         ),
         (
+            {"sliding_window": 0},
+            "sliding_window must be from 1 to the context's 4,096 tokens, got 0",
+        ),
+        (
+            {"sliding_window": 8, "expert_count": 4, "expert_used_count": 2},
+            "a model has a sliding window or experts here, not both",
+        ),
+        (
             {"vocab_size": 100},
             f"vocab_size must be from {SMALL_VOCABULARY_SIZE:,} to 1,048,576, got 100",
         ),
