@@ -10,6 +10,7 @@ from modelrouter.cache import ResultCache
 from modelrouter.classifier import Classifier
 from modelrouter.config import Budget as BudgetTable
 from modelrouter.config import ConfigSource, Percent, Settings, load
+from modelrouter.engine.footprints import measured
 from modelrouter.memory.budget import Budget, budget, read_machine
 from modelrouter.memory.plan import plan
 from modelrouter.policy import Policy
@@ -30,7 +31,7 @@ class App:
         config = settings.models_file
         self.settings = settings
         self.budget = _budget(config.budget)
-        found = catalogue(settings)
+        found = measured(catalogue(settings))
         self.plan = plan(self.budget.models_bytes, found.wishes)
         self.catalogue: Catalogue = found.allotted(self.plan)
         self.policy = Policy(

@@ -1,5 +1,6 @@
 """`modelrouter models`: the models of models.toml, and those of the running server by hand."""
 
+import dataclasses
 import json
 import sys
 from contextlib import closing
@@ -26,9 +27,10 @@ app = typer.Typer(no_args_is_help=True, help="The models of models.toml.")
 @app.command("list")
 def list_models(*, as_json: options.AsJson = False, config: options.Config = None) -> None:
     """List the models: what their files say, their roles, and why one cannot be used."""
+    from modelrouter.engine.footprints import measured
     from modelrouter.registry import catalogue
 
-    found = catalogue(load(find_config(config)))
+    found = measured(catalogue(load(find_config(config))))
     rows = [_row(name, found) for name in found.reasons]
     if as_json:
         sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
@@ -74,6 +76,7 @@ def _row(name: str, found: "Catalogue") -> dict[str, Any]:
         "parameters": spec.facts.parameters,
         "weights_bytes": spec.facts.weights_bytes,
         "footprint_bytes": spec.footprint.total_bytes,
+        "footprint": dataclasses.asdict(spec.footprint),
         "residency": "resident" if spec.is_resident else "mapped",
         "context_tokens": spec.context_tokens,
         "slots": spec.slots,
@@ -89,5 +92,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{gib(row['weights_bytes'])} GiB",
         row["residency"],
         f"{row['slots']} x {row['context_tokens']:,}",
-        f"{gib(row['footprint_bytes'])} GiB",
+        f"{'' if row['footprint']['origin'] == 'llama.cpp' else '~'}{gib(row['footprint_bytes'])} GiB",
     )

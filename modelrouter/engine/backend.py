@@ -5,11 +5,15 @@ Nothing here knows requests, queues or sockets. `LlamaBackend` is the real one (
 `EchoBackend` answers every prompt with the prompt, on the same rules, without weights.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from modelrouter.errors import EngineError
 from modelrouter.types import Piece, Sampling
+
+LOGIT_ROWS = 1
+"""Rows of one sequence that may want logits in one pass: memory is taken for so many."""
 
 
 class Row(NamedTuple):
@@ -35,8 +39,8 @@ class Backend(Protocol):
     """A loaded model with room for `slots` sequences of `context_tokens` each.
 
     One thread calls it, but for `interrupt`, which any thread may. What would end the process
-    inside llama.cpp (too many rows, a bad sequence or position) is refused with EngineError before
-    it gets there.
+    inside llama.cpp (too many rows, a bad sequence or position, logits of too many rows) is refused
+    with EngineError before it gets there.
     """
 
     slots: int
@@ -58,7 +62,8 @@ class Backend(Protocol):
     def decode(self, rows: Sequence[Row]) -> bool:
         """Run one pass. False: it was interrupted; the caller must `keep` what was there before.
 
-        Each sequence's rows must continue it without a gap; at most `batch_rows` rows.
+        Each sequence's rows must continue it without a gap; at most `batch_rows` rows, of which at
+        most `LOGIT_ROWS` of each sequence want logits.
         """
 
     def keep(self, seq: int, length: int) -> int:
@@ -94,6 +99,12 @@ def check_rows(backend: Backend, rows: Sequence[Row], lengths: Sequence[int]) ->
                 f"position {row.position} is outside the context of {backend.context_tokens}"
             )
         ends[row.seq] += 1
+    wanted = Counter(row.seq for row in rows if row.wants_logits)
+    for seq, count in wanted.items():
+        if count > LOGIT_ROWS:
+            raise EngineError(
+                f"sequence {seq} wants logits of {count} rows; a pass gives {LOGIT_ROWS}"
+            )
 
 
 def check_seq(backend: Backend, seq: int) -> None:

@@ -4,7 +4,8 @@ It knows tokens and tensors, never a request. The high-level `Llama` class is no
 sequence at a time, and its FIM suffix and draft models are broken in 0.3.36.
 
 Every input that would end the process inside llama.cpp is refused before it gets there: too many
-rows, a foreign sequence or position (`check_rows`), a quantized V cache without flash attention.
+rows, a foreign sequence or position, logits of too many (`check_rows`), a quantized V cache without
+flash attention.
 """
 
 import ctypes
@@ -15,7 +16,14 @@ from typing import Any
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
-from modelrouter.engine.backend import Row, Sampler, check_rows, check_seq, check_token
+from modelrouter.engine.backend import (
+    LOGIT_ROWS,
+    Row,
+    Sampler,
+    check_rows,
+    check_seq,
+    check_token,
+)
 from modelrouter.engine.protocol import Load
 from modelrouter.errors import EngineError, LoadFailed
 from modelrouter.types import KvType, Piece, Sampling
@@ -34,7 +42,7 @@ PIECE_BYTES = 64
 
 
 @lib.llama_log_callback  # type: ignore[untyped-decorator]
-def _log_warnings(level: int, text: bytes, _data: object) -> None:
+def log_warnings(level: int, text: bytes, _data: object) -> None:
     """Let llama.cpp's warnings and errors through to stderr; the parent keeps the last."""
     if level >= LOG_LEVEL_WARN:
         sys.stderr.write(text.decode(errors="replace"))
@@ -51,10 +59,10 @@ class LlamaBackend:
     def __init__(self, load: Load, progress: Callable[[float], None]) -> None:
         """Load the model; `progress` hears fractions from 0 to 1. LoadFailed says why not."""
         self._context = self._model = None
-        lib.llama_log_set(_log_warnings, None)
+        lib.llama_log_set(log_warnings, None)
         lib.llama_backend_init()
-        self._model = _load_model(load, progress)
-        self._context = _make_context(self._model, load)
+        self._model = open_model(load, progress)
+        self._context = make_context(self._model, load)
         self._memory = lib.llama_get_memory(self._context)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._vocabulary = int(lib.llama_vocab_n_tokens(self._vocab))
@@ -146,14 +154,23 @@ class LlamaBackend:
         self._context = self._model = None
 
 
-def _load_model(load: Load, progress: Callable[[float], None]) -> Any:
+def open_model(
+    load: Load, progress: Callable[[float], None] = lambda _: None, *, is_plan: bool = False
+) -> Any:
+    """Load the model and return llama.cpp's handle of it; LoadFailed says why not.
+
+    With `is_plan` no weight is read and no memory is taken for any: the model can be planned with.
+    """
+
     @lib.llama_progress_callback  # type: ignore[untyped-decorator]
     def on_progress(fraction: float, _data: object) -> bool:
         progress(fraction)
         return True
 
     params = lib.llama_model_default_params()
-    params.load_mode = lib.LLAMA_LOAD_MODE_NONE if load.whole else lib.LLAMA_LOAD_MODE_MMAP
+    is_mapped = not load.whole and not is_plan
+    params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if is_mapped else lib.LLAMA_LOAD_MODE_NONE
+    params.no_alloc = is_plan
     # Rearranged weights are a second, anonymous copy: right for a model that is to be quick and to
     # stay, ruinous for one that is mapped because it does not fit (35 GiB for a 65B at Q4_K).
     params.use_extra_bufts = load.whole
@@ -161,18 +178,29 @@ def _load_model(load: Load, progress: Callable[[float], None]) -> Any:
     model = lib.llama_model_load_from_file(load.path.encode(), params)
     if not model:
         raise LoadFailed(f"llama.cpp could not load {load.path}")
+    _trim_heap()
     if lib.llama_model_has_encoder(model) or not lib.llama_model_has_decoder(model):
         lib.llama_model_free(model)
         raise LoadFailed(f"{load.path} is not a model that continues text")
     return model
 
 
-def _make_context(model: Any, load: Load) -> Any:
+def _trim_heap() -> None:
+    """Give back what the load needed only for itself: 36 MiB where weights were rearranged."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # it is glibc's
+        trim(0)
+
+
+def make_context(model: Any, load: Load) -> Any:
+    """Return llama.cpp's handle of a context for the load's slots; LoadFailed where none can be."""
     params = lib.llama_context_default_params()
     params.n_ctx = load.context_tokens * load.slots
     params.n_seq_max = load.slots
     params.kv_unified = False
     params.n_batch = params.n_ubatch = load.batch_rows
+    # Else there is room for logits of every row: 297 MiB for a vocabulary of 152,000 and 512 rows.
+    params.n_outputs_max = load.slots * LOGIT_ROWS
     params.n_threads = params.n_threads_batch = load.threads
     params.type_k = params.type_v = KV_TYPES[load.kv_type]
     params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # a quantized V cache needs it

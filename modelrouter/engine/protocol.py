@@ -1,4 +1,4 @@
-"""The messages between a model's worker and its parent, and their form on the socket.
+"""The messages between a model's worker or probe and the parent, and their form on the way.
 
 Both sides import this and nothing of each other. No I/O here: bytes in, messages out.
 
@@ -36,7 +36,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Load:
-    """Parent: load this model. The first message, once.
+    """Parent: load this model, or say what that would take. The first message, once.
 
     `whole` reads the weights into memory of the worker's own, where llama.cpp may rearrange them
     for speed and the kernel cannot take them back; otherwise they stay mapped from the file,
@@ -114,6 +114,22 @@ class Pinned:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Planned:
+    """Probe: the bytes that llama.cpp would allocate, each kind of buffer.
+
+    Weights of a model that is to be mapped are all `plain_bytes`. `worker_bytes` is what the
+    probe itself holds, which has read the header and planned: libraries and vocabulary.
+    """
+
+    plain_bytes: int
+    repacked_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    worker_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Text:
     """Worker: the next piece of an answer."""
 
@@ -143,7 +159,8 @@ class Failed:
 
 FromParent: TypeAlias = Load | Generate | Cancel | Pin
 FromWorker: TypeAlias = Loading | Ready | Pinning | Pinned | Text | Finished | Failed
-AnyMessage: TypeAlias = FromParent | FromWorker
+FromProbe: TypeAlias = Planned | Failed
+AnyMessage: TypeAlias = FromParent | FromWorker | FromProbe
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(AnyMessage)}
 

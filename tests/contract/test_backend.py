@@ -218,6 +218,10 @@ def test_tokens_are_the_text_again(backend: Backend, text: str) -> None:
             rows([65], seq=1, start=1),
             "position 1 does not continue sequence 1, which holds 0 tokens",
         ),
+        (
+            [Row(0, 4, 65, wants_logits=True), Row(0, 5, 66, wants_logits=True)],
+            "sequence 0 wants logits of 2 rows; a pass gives 1",
+        ),
     ],
 )
 def test_rows_that_would_end_the_process_are_refused(
@@ -261,6 +265,16 @@ def test_the_context_ends_where_it_says(backend: Backend) -> None:
     with pytest.raises(EngineError) as caught:
         backend.decode(rows([65], start=backend.context_tokens))
     assert caught.value.message == "position 256 is outside the context of 256"
+
+
+def test_every_sequence_may_want_logits(backend: Backend) -> None:
+    """A pass gives as many rows of logits as there are slots."""
+    every = [row for seq in range(backend.slots) for row in rows([65, 66], seq=seq)]
+    assert backend.decode(every)
+    sampler = backend.sampler(GREEDY)
+    drawn = [sampler.sample(number) for number, row in enumerate(every) if row.wants_logits]
+    assert len(set(drawn)) == 1
+    sampler.close()
 
 
 @pytest.mark.parametrize("row", [0, 2, 3, -1, 10**6])

@@ -74,8 +74,9 @@ def prefilled(backend: LlamaBackend, tokens: Sequence[int], chunk: int, seq: int
     backend.keep(seq, 0)
     for start in range(0, len(tokens), chunk):
         part = tokens[start : start + chunk]
-        assert backend.decode([Row(seq, start + n, t, True) for n, t in enumerate(part)])
-    return logits(backend, len(part) - 1)
+        last = len(part) - 1
+        assert backend.decode([Row(seq, start + n, t, n == last) for n, t in enumerate(part)])
+    return logits(backend, last)
 
 
 def drawn(backend: LlamaBackend, sampling: Sampling, number: int = 20) -> list[int]:
@@ -161,7 +162,7 @@ def test_company_does_not_change_a_bit(tiny: LlamaBackend, others: int) -> None:
     tokens = list(range(60, 100))
     alone = prefilled(tiny, tokens, 256)
     tiny.keep(0, 0)
-    rows = [Row(0, n, token, True) for n, token in enumerate(tokens)]
+    rows = [Row(0, n, token, n == len(tokens) - 1) for n, token in enumerate(tokens)]
     company = [Row(seq, n, 200 + n, False) for seq in (1, 2) for n in range(others)]
     assert tiny.decode(company[:others] + rows + company[others:])
     assert np.array_equal(logits(tiny, others + len(tokens) - 1), alone)
@@ -173,7 +174,7 @@ def test_a_cut_sequence_does_not_differ_in_a_bit(tiny: LlamaBackend) -> None:
     fresh = prefilled(tiny, tokens, 8, seq=1)
     prefilled(tiny, tokens[:16] + [200] * 20, 36)
     assert tiny.keep(0, 16) == 16
-    assert tiny.decode([Row(0, n, tokens[n], True) for n in range(16, 40)])
+    assert tiny.decode([Row(0, n, tokens[n], n == 39) for n in range(16, 40)])
     assert np.array_equal(logits(tiny, 23), fresh)
 
 

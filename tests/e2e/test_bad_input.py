@@ -1,5 +1,6 @@
 """Everything a person can get wrong: a clear message with the numbers, and the right exit code."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,18 @@ def test_a_model_that_llama_cpp_cannot_load(run: Run, tmp_path: Path, tiny_gguf:
     assert done.returncode == 70
     assert done.stderr.startswith(f"error: tiny: llama.cpp could not load {path}; its last words: ")
     assert "unknown model architecture: 'lhama'" in done.stderr
+
+
+def test_the_list_says_who_counted(run: Run, tmp_path: Path, tiny_gguf: Path) -> None:
+    """What a model needs is llama.cpp's own account, or marked as an estimate."""
+    odd = tmp_path / "odd.gguf"
+    odd.write_bytes(tiny_gguf.read_bytes().replace(b"llama", b"lhama"))
+    for path, origin in ((tiny_gguf, "llama.cpp"), (odd, "formula")):
+        config = write_config(tmp_path / origin, path)
+        (listed,) = json.loads(run("models", "list", "--json", "--config", config).stdout)
+        assert listed["footprint"]["origin"] == origin
+        line = run("models", "list", "--config", config).stdout.splitlines()[-1]
+        assert ("  ~0.0" in line) == (origin == "formula")
 
 
 def test_a_broken_chat_template(run: Run, tmp_path: Path, tiny_gguf: Path) -> None:
@@ -170,10 +183,10 @@ def test_time_that_is_up(run: Run, tiny_config: Path) -> None:
 def test_a_model_that_never_fits(run: Run, tmp_path: Path, tiny_gguf: Path) -> None:
     """A budget too small for the model is told with the numbers, at once, with its own code."""
     config = write_config(tmp_path / "small", tiny_gguf)
-    config.write_text(config.read_text() + '[budget]\nram = "64MiB"\nreserve = "1MiB"\n')
+    config.write_text(config.read_text() + '[budget]\nram = "16MiB"\nreserve = "1MiB"\n')
     done = run("ask", "--config", config, "hi")
     assert done.returncode == 69
-    assert "the budget is 0.06 GiB" in done.stderr
+    assert "the budget is 0.01 GiB" in done.stderr
     assert "hint: lower its `context`" in done.stderr
 
 

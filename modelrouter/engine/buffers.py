@@ -1,0 +1,113 @@
+"""What llama.cpp would allocate for a model, by its own account: nothing is loaded.
+
+It knows one symbol more of llama.cpp than `llama.py`: the sum of its buffers, which is C++.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import llama_cpp.llama_cpp as lib
+
+from modelrouter.engine import llama
+from modelrouter.engine.backend import LOGIT_ROWS
+from modelrouter.engine.protocol import Load, Planned
+from modelrouter.errors import EngineError
+from modelrouter.memory.process import held_bytes
+
+PLAIN = b"CPU"
+"""The buffer type of weights as they are in the file; all others hold them rearranged."""
+
+ACCOUNT = "_Z26llama_get_memory_breakdownPK13llama_context"
+"""`llama_get_memory_breakdown(const llama_context *)`: bytes of model, context and graph by type of
+buffer, in a `std::map`. It is exported for llama.cpp's own tools and is not in llama.h.
+"""
+
+
+class _Map(ctypes.Structure):
+    """A `std::map` as libstdc++ lays it out: its tree's head, and how many nodes hang there."""
+
+    _fields_ = (
+        ("compare", ctypes.c_void_p),
+        ("color", ctypes.c_void_p),
+        ("root", ctypes.c_void_p),
+        ("leftmost", ctypes.c_void_p),
+        ("rightmost", ctypes.c_void_p),
+        ("count", ctypes.c_size_t),
+    )
+
+
+class _Node(ctypes.Structure):
+    """A node of that tree: the type of a buffer, and the bytes of its three uses."""
+
+    _fields_ = (
+        ("color", ctypes.c_void_p),
+        ("parent", ctypes.c_void_p),
+        ("left", ctypes.c_void_p),
+        ("right", ctypes.c_void_p),
+        ("buffer_type", ctypes.c_void_p),
+        ("model_bytes", ctypes.c_size_t),
+        ("context_bytes", ctypes.c_size_t),
+        ("graph_bytes", ctypes.c_size_t),
+    )
+
+
+Account: TypeAlias = dict[bytes, tuple[int, int, int]]
+
+
+def planned(load: Load) -> Planned:
+    """Return what llama.cpp would allocate for the load, and what this process holds by then.
+
+    LoadFailed where llama.cpp cannot read the model; EngineError where it gives no account.
+    """
+    lib.llama_log_set(llama.log_warnings, None)
+    lib.llama_backend_init()
+    model = llama.open_model(load, is_plan=True)
+    context = llama.make_context(model, load)
+    account = _account(context)
+    vocabulary = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+    weights, kv, graph = (sum(column) for column in zip(*account.values(), strict=True))
+    plain = account[PLAIN][0] if PLAIN in account else 0
+    found = Planned(
+        plain_bytes=plain,
+        repacked_bytes=weights - plain,
+        kv_bytes=kv,
+        compute_bytes=graph,
+        output_bytes=4 * vocabulary * load.slots * LOGIT_ROWS,
+        worker_bytes=held_bytes(os.getpid()),
+    )
+    lib.llama_free(context)
+    lib.llama_model_free(model)
+    return found
+
+
+def _account(context: Any) -> Account:
+    if not sys.platform.startswith("linux"):
+        raise EngineError("llama.cpp's account of its buffers can be read on Linux only")
+    library = ctypes.CDLL(lib._lib._name)  # noqa: SLF001 - a handle whose types are our own
+    try:
+        ask, name = library[ACCOUNT], library.ggml_backend_buft_name
+    except AttributeError as error:
+        raise EngineError(f"this llama.cpp gives no account of its buffers: {error}") from error
+    ask.argtypes, ask.restype = (ctypes.c_void_p,), _Map
+    name.argtypes, name.restype = (ctypes.c_void_p,), ctypes.c_char_p
+    answer = ask(context)
+    nodes = list(_nodes(answer.root))
+    if len(nodes) != answer.count:
+        raise EngineError(
+            f"llama.cpp's account has {len(nodes)} buffers where it says {answer.count}"
+        )
+    return {
+        name(node.buffer_type): (node.model_bytes, node.context_bytes, node.graph_bytes)
+        for node in nodes
+    }
+
+
+def _nodes(address: int | None) -> Iterator[_Node]:
+    if address is not None:
+        node = _Node.from_address(address)
+        yield from _nodes(node.left)
+        yield node
+        yield from _nodes(node.right)
