@@ -9,7 +9,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check format classifier classifier-report clean \
-        bench bench-decode bench-start bench-first-token bench-contention bench-priority
+        bench bench-decode bench-start bench-first-token bench-contention bench-priority \
+        bench-footprint
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +34,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-start bench-decode bench-first-token bench-contention bench-priority  ## every measurement
+bench: bench-start bench-decode bench-first-token bench-contention bench-priority bench-footprint  ## every measurement
 
 bench-start: $(VENV)/.dev  ## how long --help and the imports take
 	$(BIN)/python benchmarks/start.py
@@ -49,6 +50,9 @@ bench-contention: $(VENV)/.dev  ## decoding beside a busy program, with libgomp'
 
 bench-priority: $(VENV)/.dev  ## a small model beside a larger one, at each priority for the larger
 	$(BIN)/python benchmarks/priority.py
+
+bench-footprint: $(VENV)/.dev  ## predicted memory beside real workers', over a zoo of models
+	$(BIN)/python benchmarks/footprint.py
 
 HAS_POOL = test -n "$(wildcard $(POOL)/*.jsonl)" || { echo "POOL must name the folder of the public prompts"; exit 1; }
 

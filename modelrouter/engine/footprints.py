@@ -21,8 +21,8 @@ from types import MappingProxyType
 from platformdirs import user_cache_path
 
 from modelrouter.engine.cores import physical_cores
-from modelrouter.engine.spawning import load_message
 from modelrouter.engine.protocol import HEADER, Failed, Planned, ProtocolError, frame, parse
+from modelrouter.engine.spawning import load_message
 from modelrouter.memory import store
 from modelrouter.memory.footprint import Footprint, computing_bytes, running_bytes
 from modelrouter.registry import Catalogue, ModelSpec
