@@ -91,6 +91,13 @@ class Catalogue:
         """What the usable models would like of the memory, in the order of models.toml."""
         return tuple(_wish(name, ladder) for name, ladder in self.ladders.items())
 
+    def of_ladders(self, ladders: Mapping[str, tuple[ModelSpec, ...]]) -> "Catalogue":
+        """Return the catalogue with these ladders in place of its own, and the widest specs."""
+        widest = {name: ladder[0] for name, ladder in ladders.items()}
+        return replace(
+            self, ladders=MappingProxyType(dict(ladders)), specs=MappingProxyType(widest)
+        )
+
     def allotted(self, plan: Plan) -> "Catalogue":
         """Return the catalogue with the specs that the plan has room for.
 

@@ -84,6 +84,7 @@ def _row(name: str, found: "Catalogue") -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    is_exact = row["footprint"]["origin"] == "llama.cpp"
     return (
         row["name"],
         ", ".join(row["roles"]) or "-",
@@ -92,5 +93,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{gib(row['weights_bytes'])} GiB",
         row["residency"],
         f"{row['slots']} x {row['context_tokens']:,}",
-        f"{'' if row['footprint']['origin'] == 'llama.cpp' else '~'}{gib(row['footprint_bytes'])} GiB",
+        f"{'' if is_exact else '~'}{gib(row['footprint_bytes'])} GiB",
     )

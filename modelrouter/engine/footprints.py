@@ -16,7 +16,6 @@ from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 
 from platformdirs import user_cache_path
 
@@ -48,17 +47,20 @@ def measured(found: Catalogue, seconds: float = PROBES_SECONDS) -> Catalogue:
     """
     path = Path(user_cache_path("modelrouter"), "footprints", "footprints.json")
     library = _library()
-    keys = {name: _key(spec, library) for name, spec in found.specs.items()}
+    specs = [spec for ladder in found.ladders.values() for spec in ladder]
     known = store.read(path)
-    unknown = {keys[name]: spec for name, spec in found.specs.items() if keys[name] not in known}
+    asked = {_key(spec, library): spec for spec in specs}
+    unknown = {key: spec for key, spec in asked.items() if key not in known}
     if unknown:
         known |= _ask_all(unknown, time.monotonic() + seconds)
         store.write(path, known)
-    specs = {
-        name: dataclasses.replace(spec, footprint=known.get(keys[name], spec.footprint))
-        for name, spec in found.specs.items()
-    }
-    return dataclasses.replace(found, specs=MappingProxyType(specs))
+
+    def told(spec: ModelSpec) -> ModelSpec:
+        return dataclasses.replace(spec, footprint=known.get(_key(spec, library), spec.footprint))
+
+    return found.of_ladders(
+        {name: tuple(map(told, ladder)) for name, ladder in found.ladders.items()}
+    )
 
 
 def _library() -> str:
@@ -73,7 +75,8 @@ def _key(spec: ModelSpec, library: str) -> str:
     """Return what tells apart all that comes to different footprints; where the file lies, and how
     many threads there are, does not.
     """
-    settings = dataclasses.asdict(dataclasses.replace(load_message(spec), path="", threads=0))
+    load = dataclasses.replace(load_message(spec), path="", weights=(), threads=0)
+    settings = dataclasses.asdict(load)
     parts = [FORMAT, library, spec.facts.fingerprint, settings]
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
