@@ -1,5 +1,6 @@
 """The composition root: the only place that makes the parts and connects them."""
 
+import asyncio
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,13 +12,18 @@ from modelrouter.classifier import Classifier
 from modelrouter.config import Budget as BudgetTable
 from modelrouter.config import ConfigSource, Percent, Settings, load
 from modelrouter.engine.footprints import measured
+from modelrouter.memory import pressure
 from modelrouter.memory.budget import Budget, budget, read_machine
 from modelrouter.memory.plan import plan
+from modelrouter.memory.pressure import PressureWatch
 from modelrouter.policy import Policy
 from modelrouter.registry import Catalogue, catalogue
 from modelrouter.router import Router
 from modelrouter.scheduler.rates import Rates
 from modelrouter.scheduler.scheduler import Scheduler
+
+PRESSURE_SECONDS = 1.0
+"""How often the machine's memory is looked at: a few small files of the kernel's."""
 
 
 class App:
@@ -30,6 +36,7 @@ class App:
         """Make the parts that these settings ask for."""
         config = settings.models_file
         self.settings = settings
+        self._watching: asyncio.Task[None] | None = None
         self.budget = _budget(config.budget)
         found = measured(catalogue(settings))
         self.plan = plan(self.budget.models_bytes, found.wishes)
@@ -65,6 +72,13 @@ class App:
         return cls(load(source, policy, fields=classifier.fields), classifier)
 
     async def __aenter__(self) -> Self:
+        if any(not spec.is_resident for spec in self.catalogue.specs.values()):
+            rule = pressure.Rule(self.budget.reserve_bytes)
+            watch = PressureWatch(
+                rule, lambda: self.scheduler.pinned_bytes, self.scheduler.limit_pins
+            )
+            ticks = pressure.every(PRESSURE_SECONDS)
+            self._watching = asyncio.create_task(watch.run(ticks))
         return self
 
     async def __aexit__(
@@ -73,6 +87,9 @@ class App:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         await self.scheduler.close()
         self.results.close()
 

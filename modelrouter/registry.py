@@ -21,6 +21,10 @@ DEFAULT_CONTEXT_TOKENS = 4096
 """A training context of 128k tokens would cost more memory than most models' weights."""
 
 
+WINDOW_LAYERS = 2
+"""One that is read from, and the next, which is read ahead."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
     """What a model's header says of how it wants to be spoken to."""
@@ -50,6 +54,20 @@ class ModelSpec:
     footprint: Footprint
     is_narrowed: bool = False
     """True where the budget did not allow the most that models.toml would have."""
+
+    @property
+    def window_bytes(self) -> int:
+        """Room in the page cache for the layers that a mapped model is reading and about to read.
+
+        Were all memory but its buffers pinned, the rest of its weights would have nowhere to go.
+        """
+        layer_bytes = -(-self.footprint.mapped_bytes // max(1, len(self.facts.kv_heads_by_layer)))
+        return min(self.footprint.mapped_bytes, WINDOW_LAYERS * layer_bytes)
+
+    @property
+    def charged_bytes(self) -> int:
+        """What the budget is charged while it is loaded, its pin not counted."""
+        return self.footprint.total_bytes + self.window_bytes
 
     @property
     def chat(self) -> ChatFormat | None:
@@ -185,9 +203,7 @@ def _spec(
 
 
 def _wish(name: str, ladder: tuple[ModelSpec, ...]) -> Wish:
-    shapes = tuple(
-        Shape(spec.context_tokens, spec.slots, spec.footprint.total_bytes) for spec in ladder
-    )
+    shapes = tuple(Shape(spec.context_tokens, spec.slots, spec.charged_bytes) for spec in ladder)
     return Wish(name, ladder[0].is_resident, shapes, ladder[0].footprint.mapped_bytes)
 
 

@@ -3,6 +3,7 @@
 Nothing is loaded; the figures are those that the scheduler goes by.
 """
 
+import dataclasses
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ def _explanation(app: "App") -> dict[str, Any]:
             "ram_bytes": budget.ram_bytes,
             "reserve_bytes": budget.reserve_bytes,
             "origin": budget.origin,
+            "notes": list(budget.notes),
         },
         "resident_bytes": app.plan.resident_bytes,
         "models": [_model(app, share) for share in app.plan.shares],
@@ -55,7 +57,9 @@ def _model(app: "App", share: "Share") -> dict[str, Any]:
         "context_tokens": spec.context_tokens,
         "slots": spec.slots,
         "is_narrowed": share.is_narrowed,
-        "footprint_bytes": spec.footprint.total_bytes,
+        "footprint_bytes": spec.charged_bytes,
+        "footprint": dataclasses.asdict(spec.footprint),
+        "window_bytes": spec.window_bytes,
         "weights_bytes": spec.facts.weights_bytes,
         "pinned_bytes": share.pinned_bytes,
         "problem": None if refusal is None else refusal.message,
@@ -92,6 +96,7 @@ def _lines(explanation: dict[str, Any]) -> list[str]:
     lines = [
         f"budget    {_gib(all_bytes)}: {ram} ({budget['origin']}) less {reserve} of reserve",
         "",
+        *(f"note      {note}" for note in budget["notes"]),
         f"resident  {_bar(all_bytes, (RESIDENT, resident_bytes))}",
     ]
     residents = [m for m in explanation["models"] if m["residency"] == "resident"]

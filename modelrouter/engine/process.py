@@ -26,10 +26,10 @@ from modelrouter.engine.protocol import (
     FromParent,
     Generate,
     Loading,
+    Niceness,
     Pin,
     Pinned,
     Pinning,
-    Priority,
     ProtocolError,
     Ready,
     Text,
@@ -138,10 +138,10 @@ class Engine:
         return engine
 
     @classmethod
-    async def spawn(cls, spec: ModelSpec, priority: Priority | None = None) -> "Engine":
+    async def spawn(cls, spec: ModelSpec, niceness: Niceness | None = None) -> "Engine":
         """Start a worker that begins to load, and may be told to `pin` already; `load` it next.
 
-        `priority` None gives way to everybody with a mapped model, to nobody with a resident one.
+        `niceness` None gives way to everybody with a mapped model, to nobody with a resident one.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -153,7 +153,7 @@ class Engine:
                 raise
         engine = cls(spec.name, process, reader, writer)
         engine._spawn(engine._keep_last_words())
-        engine._send(load_message(spec, priority))
+        engine._send(load_message(spec, niceness))
         return engine
 
     async def load(self, on_progress: Callable[[float], None] = lambda _: None) -> None:

@@ -21,7 +21,7 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 """No honest message comes near it: a longer length is garbage on the socket."""
 
 
-Priority: TypeAlias = Literal["normal", "nice", "idle"]
+Niceness: TypeAlias = Literal["normal", "nice", "idle"]
 """A worker's claim to the CPU: like everybody's, at nice 19, or by Linux's SCHED_IDLE."""
 
 
@@ -51,7 +51,7 @@ class Load:
     kv_type: KvType
     threads: int
     weights: tuple[Span, ...] = ()
-    priority: Priority = "normal"
+    niceness: Niceness = "normal"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from modelrouter.engine.cores import physical_cores
-from modelrouter.engine.protocol import Load, Priority, Span
+from modelrouter.engine.protocol import Load, Niceness, Span
 from modelrouter.errors import LoadFailed
 from modelrouter.gguf import GgufFacts
 from modelrouter.registry import ModelSpec
@@ -18,7 +18,7 @@ from modelrouter.registry import ModelSpec
 WORKER = (sys.executable, "-P", "-m", "modelrouter.engine.worker")
 """-P: a file named json.py in the user's folder must not become part of the worker."""
 
-BACKGROUND: Priority = "idle"
+BACKGROUND: Niceness = "idle"
 """A mapped model's claim to the CPU. ADR 15 has the measurements."""
 
 ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
@@ -47,8 +47,8 @@ async def spawn_worker(name: str, connection: socket.socket) -> asyncio.subproce
         raise LoadFailed(f"{name}: no worker could be started: {error}") from error
 
 
-def load_message(spec: ModelSpec, priority: Priority | None = None) -> Load:
-    """Return the first message; `priority` None gives a mapped model BACKGROUND."""
+def load_message(spec: ModelSpec, niceness: Niceness | None = None) -> Load:
+    """Return the first message; `niceness` None gives a mapped model BACKGROUND."""
     return Load(
         path=str(spec.facts.path),
         whole=spec.is_resident,
@@ -58,7 +58,7 @@ def load_message(spec: ModelSpec, priority: Priority | None = None) -> Load:
         kv_type=spec.kv_type,
         threads=spec.threads or physical_cores(),
         weights=() if spec.is_resident else tuple(_weights(spec.facts)),
-        priority=priority or ("normal" if spec.is_resident else BACKGROUND),
+        niceness=niceness or ("normal" if spec.is_resident else BACKGROUND),
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from modelrouter.engine.backend import Backend
 from modelrouter.engine.batcher import Batcher, Event
-from modelrouter.engine.priority import take_place
+from modelrouter.engine.niceness import take_place
 from modelrouter.engine.protocol import (
     HEADER,
     AnyMessage,

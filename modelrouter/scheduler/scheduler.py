@@ -19,16 +19,19 @@ from modelrouter.errors import (
     ModelRouterError,
     NeverFits,
     UnknownModel,
+    WorkerDied,
     did_you_mean,
 )
 from modelrouter.registry import ModelSpec, refuse_changed_file
 from modelrouter.scheduler import snapshot
+from modelrouter.scheduler.books import gib
 from modelrouter.scheduler.core import PATIENCE_SECONDS, Core
 from modelrouter.scheduler.effects import (
     Effect,
     Grant,
     Load,
     Needs,
+    Pin,
     Priority,
     Refuse,
     Ticket,
@@ -78,8 +81,8 @@ class Scheduler:
     def _needs(self, spec: ModelSpec) -> Needs:
         measured_seconds = self._rates.of(spec.identity).load_seconds
         load_seconds = measured_seconds or _guessed_load_seconds(spec)
-        footprint_bytes = spec.footprint.total_bytes
-        return Needs(footprint_bytes, spec.slots, spec.is_resident, load_seconds=load_seconds)
+        pinnable_bytes = spec.footprint.mapped_bytes
+        return Needs(spec.charged_bytes, spec.slots, spec.is_resident, pinnable_bytes, load_seconds)
 
     # ── what others see ───────────────────────────────────────────────────────────────────────────
 
@@ -103,6 +106,15 @@ class Scheduler:
 
     def _workers(self) -> dict[str, Worker]:
         return {name: self._worker(name) for name in self._specs}
+
+    @property
+    def pinned_bytes(self) -> int:
+        """What all workers together have pinned, as they last said."""
+        return sum(engine.pinned_bytes for engine in self._engines.values())
+
+    def limit_pins(self, ceiling_bytes: int) -> None:
+        """Let all workers together pin so much and no more: the box is short of memory, or not."""
+        self._carry_out(self._core.pin_ceiling_changed(ceiling_bytes, _now()))
 
     def never_fits(self, model: str) -> NeverFits | None:
         """Return why a model can never be loaded inside the budget, None where it can."""
@@ -224,6 +236,8 @@ class Scheduler:
                     self._loads[model] = asyncio.create_task(self._load(model))
                 case Unload(model):
                     self._unload(model)
+                case Pin(model, size_bytes):
+                    self._end(self._pin(model, self._engines[model], size_bytes))
         self._set_alarm()
         self._tell_news()
 
@@ -301,6 +315,20 @@ class Scheduler:
         if engine is not None:
             await engine.stop()
         self._carry_out(self._core.unloaded(model, _now()))
+
+    async def _pin(self, model: str, engine: Engine, size_bytes: int) -> None:
+        """Have a worker pin so much; what it got counts, unless it has ended meanwhile."""
+        try:
+            pinned = await engine.pin(size_bytes)
+        except WorkerDied:
+            return  # `_bury` tells
+        if self._engines.get(model) is not engine:
+            return
+        is_newest = size_bytes == self._core.rooms[model].pin_target_bytes
+        if is_newest and pinned.n_bytes < size_bytes:
+            got, asked = gib(pinned.n_bytes), gib(size_bytes)
+            log.warning("%s: %s of %s pinned: %s", model, got, asked, pinned.reason)
+        self._carry_out(self._core.pinned(model, size_bytes, pinned.n_bytes, _now()))
 
     def _bury(self, model: str, engine: Engine) -> None:
         """Clear away a worker that died by itself."""

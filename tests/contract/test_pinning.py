@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pytest
 from talking import ENDLESS, answer, children, failure, first_text, started, submit
 
-from modelrouter.engine.priority import OOM_MAPPED, OOM_RESIDENT
+from modelrouter.engine.niceness import OOM_MAPPED, OOM_RESIDENT
 from modelrouter.engine.process import Engine
 from modelrouter.engine.protocol import Pinned, Priority
 from modelrouter.engine.residency import NOT_MAPPED, PAGE_BYTES

@@ -39,7 +39,7 @@ def test_each_split_file_has_its_span(long_spec: ModelSpec) -> None:
 
 def test_who_gives_way(tiny_spec: ModelSpec, long_spec: ModelSpec) -> None:
     """A mapped model does, a resident one does not; whoever starts it may say otherwise."""
-    assert load_message(tiny_spec).priority == "normal"
+    assert load_message(tiny_spec).niceness == "normal"
     assert load_message(tiny_spec).weights == ()
-    assert load_message(long_spec).priority == BACKGROUND
-    assert load_message(long_spec, "normal").priority == "normal"
+    assert load_message(long_spec).niceness == BACKGROUND
+    assert load_message(long_spec, "normal").niceness == "normal"

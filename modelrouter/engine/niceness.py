@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelrouter.engine.protocol import Load, Priority
+from modelrouter.engine.protocol import Load, Niceness
 
 OOM_MAPPED = 800
 OOM_RESIDENT = 300
@@ -30,8 +30,8 @@ def take_place(load: Load, oom_file: Path = OOM_FILE) -> tuple[str, ...]:
     refusals: list[str] = []
     with _noting(refusals, f"{oom_file} cannot be raised"):
         _raise_oom_score(oom_file, OOM_RESIDENT if load.whole else OOM_MAPPED)
-    with _noting(refusals, f"the priority {load.priority!r} cannot be taken"):
-        _give_way(load.priority)
+    with _noting(refusals, f"the niceness {load.niceness!r} cannot be taken"):
+        _give_way(load.niceness)
     return tuple(refusals)
 
 
@@ -49,8 +49,8 @@ def _raise_oom_score(file: Path, score: int) -> None:
         file.write_text(str(score))
 
 
-def _give_way(priority: Priority) -> None:
-    if priority == "idle" and hasattr(os, "SCHED_IDLE"):  # Linux alone has it
+def _give_way(niceness: Niceness) -> None:
+    if niceness == "idle" and hasattr(os, "SCHED_IDLE"):  # Linux alone has it
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    elif priority != "normal":
+    elif niceness != "normal":
         os.setpriority(os.PRIO_PROCESS, 0, NICEST)

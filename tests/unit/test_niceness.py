@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelrouter.engine.priority import OOM_MAPPED, OOM_RESIDENT, take_place
+from modelrouter.engine.niceness import OOM_MAPPED, OOM_RESIDENT, take_place
 from modelrouter.engine.process import _warn_once
 from modelrouter.engine.protocol import Load
 
