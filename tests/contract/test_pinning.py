@@ -16,7 +16,7 @@ from talking import ENDLESS, answer, children, failure, first_text, started, sub
 
 from modelrouter.engine.niceness import OOM_MAPPED, OOM_RESIDENT
 from modelrouter.engine.process import Engine
-from modelrouter.engine.protocol import Pinned, Priority
+from modelrouter.engine.protocol import Niceness, Pinned
 from modelrouter.engine.residency import NOT_MAPPED, PAGE_BYTES
 from modelrouter.errors import WorkerDied
 from modelrouter.registry import ModelSpec
@@ -138,7 +138,7 @@ def policies(engine: Engine) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("priority", "policy", "nice"),
+    ("niceness", "policy", "nice"),
     [
         ("normal", os.SCHED_OTHER, 0),
         ("nice", os.SCHED_OTHER, 19),
@@ -146,11 +146,11 @@ def policies(engine: Engine) -> list[int]:
     ],
 )
 async def test_the_priority_that_was_asked_for(
-    mapped_spec: ModelSpec, priority: Priority, policy: int, nice: int
+    mapped_spec: ModelSpec, niceness: Niceness, policy: int, nice: int
 ) -> None:
     """The thread that loads and decodes has it."""
     own_nice = os.getpriority(os.PRIO_PROCESS, 0)
-    engine = await Engine.spawn(mapped_spec, priority)
+    engine = await Engine.spawn(mapped_spec, niceness)
     await engine.load()
     assert os.sched_getscheduler(engine.pid) == policy
     assert os.getpriority(os.PRIO_PROCESS, engine.pid) == max(nice, own_nice)

@@ -1,4 +1,4 @@
-"""Pins with real workers: what nobody has or wants is pinned, and gives way before anything else."""
+"""Pins with real workers: what nobody has or wants is pinned, and gives way before all else."""
 
 import asyncio
 from collections.abc import Callable

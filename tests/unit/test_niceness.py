@@ -1,6 +1,6 @@
 """What a worker gives up, and what is said where it cannot; real workers are in the contract tests.
 
-Nothing here changes the priority of the tests' own process.
+Nothing here changes the niceness of the tests' own process.
 """
 
 import logging
@@ -44,7 +44,7 @@ def test_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """Ten workers on one system are refused the same ten times."""
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            _warn_once("the priority 'nice' cannot be taken: no")
+            _warn_once("the niceness 'nice' cannot be taken: no")
     assert caplog.messages == [
-        "a worker runs without what it asked for: the priority 'nice' cannot be taken: no"
+        "a worker runs without what it asked for: the niceness 'nice' cannot be taken: no"
     ]
