@@ -33,7 +33,8 @@ EXPERTS = Geometry(2, 512, 512, 8, 8, 4096, 4096, 8, 2)
 
 def catalogue_of(*specs: ModelSpec) -> Catalogue:
     """Return a catalogue of these models."""
-    return Catalogue({spec.name: spec for spec in specs}, {}, {})
+    ladders = {spec.name: (spec,) for spec in specs}
+    return Catalogue(ladders, {spec.name: spec for spec in specs}, {}, {})
 
 
 def told(spec: ModelSpec) -> Footprint:

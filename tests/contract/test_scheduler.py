@@ -40,7 +40,7 @@ def specs(make_spec: Callable[..., ModelSpec], tiny_gguf: Path) -> Specs:
 async def scheduler_of(specs: Specs, *names: str, room_for: int = 1) -> AsyncIterator[Scheduler]:
     """Run a scheduler of the named models whose budget holds `room_for` of them."""
     chosen = {name: specs[name] for name in names}
-    largest_bytes = max(spec.footprint.total_bytes for spec in chosen.values())
+    largest_bytes = max(spec.charged_bytes for spec in chosen.values())
     scheduler = Scheduler(chosen, largest_bytes * room_for, max_waiting=8)
     try:
         yield scheduler
@@ -228,7 +228,7 @@ async def test_who_may_not_wait_is_refused_while_the_slot_is_taken(specs: Specs)
 
 async def test_what_never_fits_is_refused_with_the_numbers(specs: Specs) -> None:
     """No process is started for it."""
-    need = specs["a"].footprint.total_bytes
+    need = specs["a"].charged_bytes
     scheduler = Scheduler({"a": specs["a"]}, need - 2**20, max_waiting=8)
     with pytest.raises(NeverFits) as refusal:
         await answer(scheduler, "a")
