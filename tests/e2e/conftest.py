@@ -124,9 +124,19 @@ class Server:
         return found
 
     def wait_for(self, model: str, **facts: Any) -> None:
-        """Wait until the status says this of the model: `wait_for("tiny", active=1)`."""
-        while not facts.items() <= self.place(model).items():
-            pass
+        """Wait until the status says this of the model: `wait_for("tiny", active=1)`.
+
+        It reads the stream of changes: asking again and again would keep the cores from workers
+        that give way to everybody.
+        """
+        with urllib.request.urlopen(f"{self.url}/admin/status?stream=true", timeout=50) as lines:
+            for line in lines:
+                status = json.loads(line[6:]) if line.startswith(b"data: {") else {"models": []}
+                if any(
+                    m["model"] == model and facts.items() <= m.items() for m in status["models"]
+                ):
+                    return
+        raise AssertionError(f"the server ended before {model} was {facts}")
 
     def stop_half_loaded(self, model: str) -> psutil.Process:
         """Stop the one worker there is (SIGSTOP) in its load, once it has told how far it is.

@@ -46,7 +46,8 @@ def test_the_status_says_who_has_what(server: Server) -> None:
     assert server.post("/v1/chat/completions", {**CHAT, "stream": False})[0] == 200
     _, after = server.get("/admin/status")
     (tiny,) = after["models"]
-    assert after["used_bytes"] == tiny["footprint_bytes"] <= after["budget_bytes"]
+    assert after["used_bytes"] == tiny["footprint_bytes"] + tiny["pinned_bytes"]
+    assert after["used_bytes"] <= after["budget_bytes"]
     assert (tiny["state"], tiny["slots"], tiny["active"], tiny["waiting"]) == ("ready", 1, 0, 0)
     assert [tiny["pid"]] == [worker.pid for worker in server.workers()]
 

@@ -38,14 +38,6 @@ class Asking(threading.Thread):
         return self.status, self.answer
 
 
-def wait_until_leased(server: Server) -> None:
-    """Wait until the model's one slot is taken: it prefills now."""
-    while True:
-        state = server.state("smollm2")
-        if state["state"] == "ready" and not state["free_slots"]:
-            return
-
-
 def assert_killed(status: int, answer: Any, when: str) -> None:
     """The error says which model, which signal, when, and what it probably was."""
     assert status == 502
@@ -74,7 +66,7 @@ def test_killed_while_it_loads(server: Server) -> None:
 def test_killed_in_prefill(server: Server) -> None:
     """A worker killed while it reads a long prompt fails that request alone."""
     asking = Asking(server, LONG, 4)
-    wait_until_leased(server)
+    server.wait_for("smollm2", state="ready", active=1)
     server.workers()[0].kill()
     assert_killed(*asking.ended(), "while it worked")
     assert_answers(server)
@@ -98,6 +90,5 @@ def test_the_budget_of_one_model_is_given_back(server: Server) -> None:
     """After a death the model's state is told as it is: unloaded."""
     assert_answers(server)
     server.workers()[0].kill()
-    while server.state("smollm2")["state"] != "unloaded":
-        pass
+    server.wait_for("smollm2", state="unloaded")
     assert not server.workers()

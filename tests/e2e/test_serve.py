@@ -126,11 +126,10 @@ def test_a_client_that_leaves_frees_its_slot(
     assert server.post("/v1/chat/completions", HI)[0] == 200
     long = {"messages": [{"role": "user", "content": "one two three " * 2500}], "max_tokens": 900}
     with server.begin({**long, "stream": is_streamed}):
-        while server.state("smollm2")["free_slots"]:
-            pass
+        server.wait_for("smollm2", active=1)
     status, answer = server.post("/v1/chat/completions", {**HI, "seed": 2})
     assert (status, answer["usage"]["completion_tokens"]) == (200, 8)
-    assert server.state("smollm2")["free_slots"] == 1
+    server.wait_for("smollm2", active=0)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """What a person sees who waits for an answer: one line, gone when the text comes."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import USER_HI, Run, Serve, write_config
+from conftest import PROGRAM, USER_HI, Run, Serve, write_config
 from terminal import ERASED, Terminal
 
 ASK = ("ask", "--max-tokens", "4", "--seed", "1", "--no-cache", "hi")
@@ -89,16 +90,25 @@ def test_a_terminal_that_cannot_erase_shows_no_line(tiny_config: Path) -> None:
     assert "\x1b" not in terminal.written
 
 
-def test_without_a_terminal_nothing_is_shown(run: Run, serve: Serve, slow_config: Path) -> None:
-    """Through a pipe, stderr has the line under the answer, and no other."""
-    here = run(*ASK, "--config", slow_config)
-    server = serve(slow_config)
-    worker = server.stop_half_loaded("smollm2")
-    terminal = Terminal(*ASK, "--config", slow_config)  # waits for the same load
-    server.wait_for("smollm2", waiting=1)
-    worker.resume()
-    there = run(*ASK, "--config", slow_config)
-    terminal.end()
-    for done in (here, there):
-        assert len(done.stderr.splitlines()) == 1
-        assert "loading" not in done.stderr
+def test_without_a_terminal_nothing_is_shown(serve: Serve, slow_config: Path) -> None:
+    """Through a pipe, stderr has the line under the answer and no other, however long it takes."""
+    worker = serve(slow_config).stop_half_loaded("smollm2")
+    command = [*PROGRAM, *ASK, "--config", str(slow_config)]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as piped:
+        terminal = Terminal(*ASK, "--config", slow_config)  # who came later hears of the load
+        terminal.wait_for("loading smollm2")
+        worker.resume()
+        stdout, stderr = piped.communicate(timeout=50)
+        assert (terminal.end(), piped.returncode) == (0, 0)
+    assert stdout
+    (line,) = stderr.decode().splitlines()
+    assert " · smollm2 · 4 tokens" in line
+
+
+def test_in_this_process_nothing_is_shown_either(run: Run, tiny_config: Path) -> None:
+    """Without a server and without a terminal, it is the same."""
+    done = run(*ASK, "--config", tiny_config)
+    assert len(done.stderr.splitlines()) == 1
+    assert "loading" not in done.stderr
