@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from modelrouter import synthetic
@@ -90,8 +89,8 @@ def spec_of(case: Case, path: Path) -> ModelSpec:
 
 def account(spec: ModelSpec) -> Footprint:
     """Return the footprint that llama.cpp tells."""
-    specs = measured(Catalogue(MappingProxyType({spec.name: spec}), {}, {})).specs
-    return specs[spec.name].footprint
+    found = Catalogue({spec.name: (spec,)}, {spec.name: spec}, {}, {})
+    return measured(found).specs[spec.name].footprint
 
 
 async def most_bytes(spec: ModelSpec) -> int:

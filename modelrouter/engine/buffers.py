@@ -6,7 +6,7 @@ It knows one symbol more of llama.cpp than `llama.py`: the sum of its buffers, w
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import llama_cpp.llama_cpp as lib
@@ -57,14 +57,23 @@ class _Node(ctypes.Structure):
 Account: TypeAlias = dict[bytes, tuple[int, int, int]]
 
 
-def planned(load: Load) -> Planned:
-    """Return what llama.cpp would allocate for the load, and what this process holds by then.
+def plans(loads: Sequence[Load]) -> Iterator[Planned]:
+    """Yield what llama.cpp would allocate for each load, and what this process then holds.
 
-    LoadFailed where llama.cpp cannot read the model; EngineError where it gives no account.
+    All loads are of one file and one residency; it is opened once. LoadFailed where llama.cpp
+    cannot read the model, EngineError where it gives no account.
     """
     lib.llama_log_set(llama.log_warnings, None)
     lib.llama_backend_init()
-    model = llama.open_model(load, is_plan=True)
+    model = llama.open_model(loads[0], is_plan=True)
+    try:
+        for load in loads:
+            yield _plan(model, load)
+    finally:
+        lib.llama_model_free(model)
+
+
+def _plan(model: Any, load: Load) -> Planned:
     context = llama.make_context(model, load)
     account = _account(context)
     vocabulary = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
@@ -79,7 +88,7 @@ def planned(load: Load) -> Planned:
         worker_bytes=held_bytes(os.getpid()),
     )
     lib.llama_free(context)
-    lib.llama_model_free(model)
+    llama.trim_heap()  # else the next context would be counted with this one's leavings
     return found
 
 

@@ -10,7 +10,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import version
@@ -20,7 +20,14 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from modelrouter.engine.cores import physical_cores
-from modelrouter.engine.protocol import HEADER, Failed, Planned, ProtocolError, frame, parse
+from modelrouter.engine.protocol import (
+    AnyMessage,
+    Failed,
+    Planned,
+    ProtocolError,
+    frame,
+    messages,
+)
 from modelrouter.engine.spawning import load_message
 from modelrouter.memory import store
 from modelrouter.memory.footprint import Footprint, computing_bytes, running_bytes
@@ -31,7 +38,7 @@ log = logging.getLogger(__name__)
 PROBE = (sys.executable, "-P", "-m", "modelrouter.engine.probe")
 
 PROBES_SECONDS = 10.0
-"""How long all probes of a start may take together. One takes 0.2 s; an ill disk must not hold up a
+"""How long all probes of a start may take together. One takes 0.3 s; an ill disk must not hold up a
 start for longer.
 """
 
@@ -40,19 +47,23 @@ FORMAT = 1
 
 
 def measured(found: Catalogue, seconds: float = PROBES_SECONDS) -> Catalogue:
-    """Return the catalogue with llama.cpp's own account of every model.
+    """Return the catalogue with llama.cpp's own account of all that its models could run with.
 
     Where it cannot be had (a probe died, or was not done in the `seconds` that all have) the
-    formula's stays, and says so by its `origin`; the next start asks again.
+    formula's stays, and says so by its `origin`; the next start asks again. To be called before
+    the specs are allotted: each model's is the widest of its ladder again.
     """
     path = Path(user_cache_path("modelrouter"), "footprints", "footprints.json")
     library = _library()
-    specs = [spec for ladder in found.ladders.values() for spec in ladder]
     known = store.read(path)
-    asked = {_key(spec, library): spec for spec in specs}
-    unknown = {key: spec for key, spec in asked.items() if key not in known}
-    if unknown:
-        known |= _ask_all(unknown, time.monotonic() + seconds)
+    unknown = [
+        # the narrowest first: what a narrow context leaves behind, a wide one uses again
+        [spec for spec in reversed(ladder) if _key(spec, library) not in known]
+        for ladder in found.ladders.values()
+    ]
+    if any(unknown):
+        answers = _ask_all(unknown, time.monotonic() + seconds)
+        known |= {_key(spec, library): footprint for spec, footprint in answers}
         store.write(path, known)
 
     def told(spec: ModelSpec) -> ModelSpec:
@@ -75,39 +86,49 @@ def _key(spec: ModelSpec, library: str) -> str:
     """Return what tells apart all that comes to different footprints; where the file lies, and how
     many threads there are, does not.
     """
-    load = dataclasses.replace(load_message(spec), path="", weights=(), threads=0)
-    settings = dataclasses.asdict(load)
-    parts = [FORMAT, library, spec.facts.fingerprint, settings]
+    load = load_message(dataclasses.replace(spec, threads=1))
+    load = dataclasses.replace(load, path="", weights=(), threads=0)
+    parts = [FORMAT, library, spec.facts.fingerprint, dataclasses.asdict(load)]
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _ask_all(specs: Mapping[str, ModelSpec], deadline: float) -> dict[str, Footprint]:
-    """Ask about all of them, as many at a time as there are cores; only answers come back."""
+def _ask_all(
+    ladders: Sequence[Sequence[ModelSpec]], deadline: float
+) -> list[tuple[ModelSpec, Footprint]]:
+    """Ask about all of them, as many files at a time as there are cores; return what was told."""
     with ThreadPoolExecutor(physical_cores()) as pool:
-        answers: Iterable[Footprint | None] = pool.map(
-            lambda spec: _ask(spec, deadline), specs.values()
-        )
-        return {key: answer for key, answer in zip(specs, answers, strict=True) if answer}
+        asked = pool.map(lambda ladder: _ask(ladder, deadline), filter(None, ladders))
+        return [pair for told in asked for pair in told]
 
 
-def _ask(spec: ModelSpec, deadline: float) -> Footprint | None:
+def _ask(ladder: Sequence[ModelSpec], deadline: float) -> list[tuple[ModelSpec, Footprint]]:
+    """Return a model's specs with what llama.cpp tells of them, as far as it does."""
     try:
-        done = subprocess.run(
-            PROBE,
-            input=frame(load_message(spec)),
-            capture_output=True,
-            timeout=max(0.0, deadline - time.monotonic()),
-            check=False,
-        )
-        answer = parse(done.stdout[HEADER.size :])
+        answers = _probe(ladder, deadline)
     except (OSError, subprocess.TimeoutExpired, ProtocolError) as error:
-        log.info("%s: the formula counts its memory: %s", spec.name, error)
-        return None
-    if isinstance(answer, Planned):
-        return _footprint(spec, answer)
-    reason = answer.message if isinstance(answer, Failed) else type(answer).__name__
-    log.info("%s: the formula counts its memory: %s", spec.name, reason)
-    return None
+        log.info("%s: the formula counts its memory: %s", ladder[0].name, error)
+        return []
+    told = [
+        (spec, _footprint(spec, answer))
+        for spec, answer in zip(ladder, answers, strict=False)
+        if isinstance(answer, Planned)
+    ]
+    if len(told) < len(ladder):
+        reasons = [answer.message for answer in answers if isinstance(answer, Failed)]
+        reason = reasons or "the probe ended early"
+        log.info("%s: the formula counts its memory: %s", ladder[0].name, reason)
+    return told
+
+
+def _probe(ladder: Sequence[ModelSpec], deadline: float) -> list[AnyMessage]:
+    done = subprocess.run(
+        PROBE,
+        input=b"".join(frame(load_message(spec)) for spec in ladder),
+        capture_output=True,
+        timeout=max(0.0, deadline - time.monotonic()),
+        check=False,
+    )
+    return list(messages(done.stdout))
 
 
 def _footprint(spec: ModelSpec, plan: Planned) -> Footprint:
@@ -121,6 +142,6 @@ def _footprint(spec: ModelSpec, plan: Planned) -> Footprint:
         compute_bytes=computing_bytes(spec.facts, spec.batch_rows, plan.compute_bytes),
         output_bytes=plan.output_bytes,
         worker_bytes=plan.worker_bytes + running,
-        mapped_bytes=plan.plain_bytes if is_mapped else 0,
+        mapped_bytes=spec.facts.weights_bytes if is_mapped else 0,
         origin="llama.cpp",
     )

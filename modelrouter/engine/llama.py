@@ -62,7 +62,11 @@ class LlamaBackend:
         lib.llama_log_set(log_warnings, None)
         lib.llama_backend_init()
         self._model = open_model(load, progress)
-        self._context = make_context(self._model, load)
+        try:
+            self._context = make_context(self._model, load)
+        except LoadFailed:
+            self.close()
+            raise
         self._memory = lib.llama_get_memory(self._context)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._vocabulary = int(lib.llama_vocab_n_tokens(self._vocab))
@@ -178,14 +182,14 @@ def open_model(
     model = lib.llama_model_load_from_file(load.path.encode(), params)
     if not model:
         raise LoadFailed(f"llama.cpp could not load {load.path}")
-    _trim_heap()
+    trim_heap()
     if lib.llama_model_has_encoder(model) or not lib.llama_model_has_decoder(model):
         lib.llama_model_free(model)
         raise LoadFailed(f"{load.path} is not a model that continues text")
     return model
 
 
-def _trim_heap() -> None:
+def trim_heap() -> None:
     """Give back what the load needed only for itself: 36 MiB where weights were rearranged."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # it is glibc's
@@ -208,7 +212,6 @@ def make_context(model: Any, load: Load) -> Any:
     params.no_perf = True
     context = lib.llama_init_from_model(model, params)
     if not context:
-        lib.llama_model_free(model)
         raise LoadFailed(
             f"llama.cpp could not make room for {load.slots} x {load.context_tokens:,} tokens "
             f"of {load.kv_type} context"

@@ -1,36 +1,38 @@
 """The probe: a short-lived process that has llama.cpp plan a model's memory, and tells the plan.
 
-It reads one Load from its standard input and writes one Planned or Failed to its standard output. A
-file that llama.cpp cannot bear ends this process and nothing else.
+It reads Loads of one file from its standard input to the end, and writes a Planned for each to its
+standard output, or Failed and no more. A file that llama.cpp cannot bear ends this process only.
 """
 
 import os
 import sys
+from collections.abc import Iterator
 
-from modelrouter.engine.buffers import planned
-from modelrouter.engine.protocol import HEADER, Failed, FromProbe, Load, body_length, frame, parse
+from modelrouter.engine.buffers import plans
+from modelrouter.engine.protocol import Failed, FromProbe, Load, frame, messages
 from modelrouter.errors import EngineError, ModelRouterError
 
 
 def main() -> None:
-    """Answer the one message."""
+    """Answer what was asked."""
     os.environ["GGML_NO_BACKTRACE"] = "1"  # as in the worker
-    sys.stdout.buffer.write(frame(_answer()))
+    for answer in _answers():
+        sys.stdout.buffer.write(frame(answer))
+        sys.stdout.buffer.flush()  # what is known outlives what comes next
 
 
-def _answer() -> FromProbe:
+def _answers() -> Iterator[FromProbe]:
     try:
-        return planned(_asked())
+        yield from plans(list(_asked()))
     except ModelRouterError as error:
-        return Failed(None, error.code, error.message, error.hint)
+        yield Failed(None, error.code, error.message, error.hint)
 
 
-def _asked() -> Load:
-    source = sys.stdin.buffer
-    message = parse(source.read(body_length(source.read(HEADER.size))))
-    if not isinstance(message, Load):
-        raise EngineError(f"expected Load, got {type(message).__name__}")
-    return message
+def _asked() -> Iterator[Load]:
+    for message in messages(sys.stdin.buffer.read()):
+        if not isinstance(message, Load):
+            raise EngineError(f"expected Load, got {type(message).__name__}")
+        yield message
 
 
 if __name__ == "__main__":

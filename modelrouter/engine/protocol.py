@@ -11,6 +11,7 @@ import functools
 import json
 import struct
 import types
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from modelrouter.errors import EngineError, RequestError
@@ -188,6 +189,16 @@ def body_length(header: bytes) -> int:
             f"a frame of {length:,} bytes was announced, {MAX_FRAME_BYTES:,} may be"
         )
     return int(length)
+
+
+def messages(framed: bytes) -> Iterator[AnyMessage]:
+    """Yield the messages of frames that stand one after another; the last may be cut short."""
+    while len(framed) >= HEADER.size:
+        end = HEADER.size + body_length(framed[: HEADER.size])
+        if len(framed) < end:
+            return
+        yield parse(framed[HEADER.size : end])
+        framed = framed[end:]
 
 
 def parse(body: bytes) -> AnyMessage:

@@ -32,7 +32,7 @@ EXPERTS = Geometry(2, 512, 512, 8, 8, 4096, 4096, 8, 2)
 
 
 def catalogue_of(*specs: ModelSpec) -> Catalogue:
-    """Return a catalogue of these models."""
+    """Return a catalogue of these models, each with one way to run."""
     ladders = {spec.name: (spec,) for spec in specs}
     return Catalogue(ladders, {spec.name: spec for spec in specs}, {}, {})
 
@@ -56,10 +56,10 @@ def test_llama_cpp_is_asked(tiny_spec: ModelSpec) -> None:
 
 
 def test_weights_of_a_mapped_model_stay_out_of_the_total(tiny_spec: ModelSpec) -> None:
-    """They are told apart."""
+    """They are told apart, as many as the file has."""
     mapped = told(replace(tiny_spec, is_resident=False))
     assert mapped.weights_bytes == 0
-    assert mapped.mapped_bytes >= tiny_spec.facts.weights_bytes
+    assert mapped.mapped_bytes == tiny_spec.facts.weights_bytes
 
 
 def spoiled(spec: ModelSpec) -> ModelSpec:
@@ -135,6 +135,23 @@ def test_a_damaged_memory_is_written_anew(own_spec: ModelSpec) -> None:
     again = told(own_spec)
     assert replace(again, worker_bytes=0) == replace(first, worker_bytes=0)
     assert told(spoiled(own_spec)) == again
+
+
+def test_every_way_to_run_a_model_is_asked_about(own_spec: ModelSpec) -> None:
+    """Each spec of a ladder gets its own account, and as if it were asked about alone, to 1 MiB.
+
+    The file is opened once for all; what one context leaves behind is not counted to the next.
+    """
+    shapes = [(4096, 8), (4096, 2), (1024, 2), (256, 1)]
+    ladder = tuple(
+        replace(own_spec, context_tokens=tokens, slots=slots) for tokens, slots in shapes
+    )
+    together = measured(replace(catalogue_of(own_spec), ladders={"tiny": ladder}))
+    assert together.specs["tiny"] == together.ladders["tiny"][0]
+    for spec, asked in zip(ladder, together.ladders["tiny"], strict=True):
+        alone = told(replace(spec, facts=replace(spec.facts, fingerprint="0" * 32)))
+        assert replace(alone, worker_bytes=0) == replace(asked.footprint, worker_bytes=0)
+        assert abs(alone.worker_bytes - asked.footprint.worker_bytes) < MIB
 
 
 def test_the_rest_of_the_catalogue_stays(tiny_spec: ModelSpec) -> None:

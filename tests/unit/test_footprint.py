@@ -16,7 +16,7 @@ import llama_cpp.llama_cpp as lib
 import pytest
 
 from modelrouter.engine import llama
-from modelrouter.engine.buffers import planned
+from modelrouter.engine.buffers import plans
 from modelrouter.engine.protocol import Load, Planned
 from modelrouter.gguf import read_facts
 from modelrouter.memory.footprint import WORKER_BYTES, Footprint, computing_bytes, footprint
@@ -85,7 +85,8 @@ facts_of = cache(read_facts)
 @cache
 def told(path: Path, settings: Settings, *, whole: bool = True) -> Planned:
     """Return llama.cpp's account."""
-    return planned(Load(str(path), whole, **settings._asdict(), threads=1))
+    (account,) = plans([Load(str(path), whole, **settings._asdict(), threads=1)])
+    return account
 
 
 def counted(path: Path, settings: Settings, *, whole: bool = True) -> Footprint:
@@ -138,6 +139,7 @@ def test_weights_of_a_mapped_model(hollow: Hollow, quantization: str) -> None:
     path = hollow("GQA", quantization)
     formula = counted(path, SETTINGS[0], whole=False)
     account = told(path, SETTINGS[0], whole=False)
+    assert formula.mapped_bytes == facts_of(path).weights_bytes
     assert formula.mapped_bytes == pytest.approx(account.plain_bytes, abs=1024)
     assert (formula.weights_bytes, account.repacked_bytes) == (0, 0)
     whole = counted(path, SETTINGS[0])
@@ -154,7 +156,7 @@ def test_a_worker_of_its_own(hollow: Hollow, geometry: str, settings: Settings) 
     small = hollow("small", "Q8_0")
     path = hollow(geometry, "Q8_0")
     before, grown = (
-        planned(Load(str(each), True, **settings._asdict(), threads=1)).worker_bytes
+        next(plans([Load(str(each), True, **settings._asdict(), threads=1)])).worker_bytes
         for each in (small, path)
     )
     assert grown - before <= counted(path, settings).worker_bytes - WORKER_BYTES
@@ -219,7 +221,7 @@ def test_the_account_is_what_the_log_says(
     model = llama.open_model(load, is_plan=True)
     lib.llama_free(llama.make_context(model, load))
     lib.llama_model_free(model)
-    account = planned(load)
+    (account,) = plans([load])
     step = pytest.approx
     assert account.kv_bytes / MIB == step(_mib("llama_kv_cache: size", log), abs=0.02)
     assert account.compute_bytes / MIB == step(_mib("compute buffer size", log), abs=0.01)
