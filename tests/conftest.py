@@ -16,7 +16,10 @@ from modelrouter import config, synthetic
 from modelrouter.registry import ModelSpec, catalogue
 
 # A busy machine is slow, not wrong: no example has a deadline.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+HOUSE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("house", HOUSE)
+# For `make mutants`, which runs the same tests a hundred times: few examples, always the same.
+settings.register_profile("mutants", HOUSE, max_examples=40, derandomize=True, print_blob=False)
 settings.load_profile("house")
 
 MakeSpec: TypeAlias = Callable[..., ModelSpec]

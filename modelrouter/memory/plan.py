@@ -125,19 +125,17 @@ def share_pins(free_bytes: int, pinnable: Mapping[str, int]) -> dict[str, int]:
 def fewest(missing_bytes: int, candidates: Mapping[str, int]) -> list[str]:
     """Return candidates (bytes by name, in order of preference) that make up for what is missing.
 
-    All of them where they do not suffice; none superfluous: one whose bytes the others' make up
-    for is let off again.
+    All of them where they do not suffice. None is superfluous: whom the others make up for is let
+    off, the least preferred first.
     """
+    spare_bytes = sum(candidates.values()) - missing_bytes
     chosen: list[str] = []
-    for name, size_bytes in candidates.items():
-        if missing_bytes > 0:
+    for name, size_bytes in reversed(list(candidates.items())):
+        if size_bytes <= spare_bytes:
+            spare_bytes -= size_bytes
+        else:
             chosen.append(name)
-            missing_bytes -= size_bytes
-    for name in list(chosen):
-        if missing_bytes + candidates[name] <= 0:
-            chosen.remove(name)
-            missing_bytes += candidates[name]
-    return chosen
+    return chosen[::-1]
 
 
 def _share(wish: Wish, shape: Shape | None, room_bytes: int) -> Share:

@@ -52,28 +52,40 @@ class Books:
         idle = [item for item in self.rooms.items() if item[1].is_evictable]
         return [name for name, _ in sorted(idle, key=lambda item: self.worth(item[1]))]
 
-    def at_work(self) -> dict[str, int]:
-        """Return the footprints of models that could be evicted if nobody used them, the least
-        worth first.
+    def drainable(self, room: Room) -> dict[str, int]:
+        """Return the footprints of models at work that may run dry for a room's first ticket.
+
+        None that a more urgent ticket waits for. Those that do so already come first: the leases
+        that end make them seem worth more, and others would begin in their place, for ever.
         """
-        return {
-            name: room.needs.footprint_bytes
-            for name, room in sorted(self.rooms.items(), key=lambda item: self.worth(item[1]))
-            if room.stands and not room.is_evictable and not room.needs.is_resident
-        }
+        mine = self.urgency(room)
+        at_work = [
+            (name, other)
+            for name, other in self.rooms.items()
+            if other.stands
+            and not (other.is_idle or other.needs.is_resident)
+            and self.urgency(other) > mine
+        ]
+        at_work.sort(key=lambda item: (not item[1].is_draining, self.worth(item[1])))
+        return {name: other.needs.footprint_bytes for name, other in at_work}
 
     def pinnable(self) -> dict[str, int]:
         """Return what each loaded model could pin, who should have it first in front.
 
         Moving a pin means reading gigabytes again, so it moves to a much busier model only.
         """
-        ready = [item for item in self.rooms.items() if item[1].state is ModelState.READY]
-        ready.sort(
-            key=lambda item: (
-                -item[1].heat_at(self.now) * (STAYING if item[1].pin_target_bytes else 1)
-            )
-        )
-        return {name: room.pinnable_bytes for name, room in ready}
+        ready = [name for name, room in self.rooms.items() if room.state is ModelState.READY]
+        order: list[str] = []
+        for name in sorted(ready, key=lambda name: self.rooms[name].pin_place):
+            place = len(order)
+            while place and self._pins_before(name, order[place - 1]):
+                place -= 1
+            order.insert(place, name)
+        return {name: self.rooms[name].pinnable_bytes for name in order}
+
+    def _pins_before(self, model: str, other: str) -> bool:
+        staying = STAYING if self.rooms[other].pin_target_bytes else 1
+        return self.rooms[model].heat_at(self.now) > staying * self.rooms[other].heat_at(self.now)
 
     def footprints(self, models: Iterable[str]) -> int:
         """Return the bytes of all of them."""
@@ -86,7 +98,7 @@ class Books:
 
     def missing_bytes(self, footprint_bytes: int) -> int:
         """Return what lacks for a footprint once all that is being unloaded or pinned is gone."""
-        standing = sum(r.needs.footprint_bytes for r in self.rooms.values() if r.stands)
+        standing = self.footprints(name for name, room in self.rooms.items() if room.stands)
         return standing + footprint_bytes - self.budget_bytes
 
     def missing_bytes_for(self, model: str) -> int:
@@ -105,15 +117,30 @@ class Books:
         footprints = (r.needs.footprint_bytes for r in (self.rooms[model], *before))
         return self.missing_bytes(sum(footprints))
 
+    def claimed_bytes(self) -> int:
+        """Return what wanted models need that can be loaded as soon as others have let go."""
+        claimed_bytes = 0
+        for name, room in self.wanted():
+            if self.missing_bytes_for(name) > 0:
+                break
+            claimed_bytes += room.needs.footprint_bytes
+        return claimed_bytes
+
+    def promised(self) -> dict[str, int]:
+        """Return the residents' room, theirs for good: of those that are loaded, whatever became of
+        the budget, then of those that fit beside them, in the order of the file.
+        """
+        residents = {n: r for n, r in self.rooms.items() if r.needs.is_resident}
+        there = {n: r.needs.footprint_bytes for n, r in residents.items() if r.stands}
+        others = {n: r.needs.footprint_bytes for n, r in residents.items() if not r.stands}
+        return there | fitting(self.budget_bytes - sum(there.values()), others)
+
     def never_fits(self, model: str) -> NeverFits | None:
-        """Return why the model can never be loaded, or None. Residents' room is theirs for good."""
-        residents = {
-            n: r.needs.footprint_bytes for n, r in self.rooms.items() if r.needs.is_resident
-        }
-        standing = fitting(self.budget_bytes, residents)
+        """Return why the model can never be loaded, or None."""
+        residents = self.promised()
         need = self.rooms[model].needs.footprint_bytes
-        promised = sum(size for name, size in standing.items() if name != model)
-        if model in standing or need + promised <= self.budget_bytes:
+        promised = sum(size for name, size in residents.items() if name != model)
+        if model in residents or need + promised <= self.budget_bytes:
             return None
         shared = f", of which resident models have {gib(promised)}" if promised else ""
         return NeverFits(

@@ -56,7 +56,7 @@ class Core(Books):
         room = self.rooms[ticket.model]
         refusal = self.never_fits(ticket.model) or self._has_failed(ticket.model)
         if refusal := refusal or self._line_is_full(ticket.model):
-            return [Refuse(ticket.id, refusal)]
+            return [Refuse(ticket.id, refusal), *self._settle()]
         room.waiting.append(ticket)
         return self._settle()
 
@@ -67,7 +67,7 @@ class Core(Books):
             if ticket_id in room.leases:
                 room.leases.remove(ticket_id)
                 room.used(now)
-                room.failures = 0
+                room.healed()
             room.waiting = [ticket for ticket in room.waiting if ticket.id != ticket_id]
         return self._settle()
 
@@ -123,14 +123,15 @@ class Core(Books):
         self.rooms[model].failed(error, now)
         return self._settle()
 
-    def pinned(self, model: str, asked_bytes: int, got_bytes: int, now: float) -> list[Effect]:
-        """The worker has pinned, or let go, until it held `got_bytes` of what a Pin asked for."""
+    def pinned(self, model: str, size_bytes: int, now: float) -> list[Effect]:
+        """The worker is done with the oldest Pin that it has not answered, and has so much pinned.
+
+        Less than it was told means that the system lets it have no more.
+        """
         self.now = now
         room = self.rooms[model]
-        if room.state is ModelState.READY and asked_bytes == room.pin_target_bytes:
-            room.pin_held_bytes = got_bytes
-            if got_bytes < asked_bytes:
-                room.pin_most_bytes = room.pin_target_bytes = got_bytes
+        if room.state is ModelState.READY:
+            room.has_pinned(size_bytes)
         return self._settle()
 
     def budget_changed(self, budget_bytes: int, now: float) -> list[Effect]:
@@ -165,25 +166,28 @@ class Core(Books):
     # ── the decision tree ─────────────────────────────────────────────────────────────────────────
 
     def _settle(self) -> list[Effect]:
-        """Decide all that can be decided now.
+        """Decide all that can be decided now; what a decision changes is decided anew.
+
+        What nobody has or wants in the end is pinned.
+        """
+        effects = self._decide()
+        return [*effects, *self._settle()] if effects else self._share_pins()
+
+    def _decide(self) -> list[Effect]:
+        """Go through all decisions once.
 
         1. Who waits for what can never be had (too late, too large, broken) is refused.
         2. A ready model's free slots go to those who wait for it: by priority, then by age.
-        3. What is over the budget and idle is unloaded, and what a person sent away.
+        3. What a person sent away is unloaded, and what is over the budget and idle.
         4. Models that are wanted and not loaded get room, the most urgent first; pins give way.
-        5. Who may wait for nothing but a load, and would wait for other requests, is refused. What
-           that changes is decided anew.
-        6. What nobody has or wants is pinned.
+        5. Who may wait for nothing but a load, and would wait for other requests, is refused.
         """
         effects: list[Effect] = [*self._refuse_late(), *self._refuse_hopeless()]
         self._mark_draining()
         effects += [grant for name, room in self.rooms.items() for grant in self._grant(name, room)]
         effects += self._unload(n for n, r in self.rooms.items() if r.is_dismissed and not r.leases)
         effects += self._unload(self.victims(self.missing_bytes(0)))
-        effects += self._make_room()
-        if refused := self._refuse_hurried():
-            return [*effects, *refused, *self._settle()]
-        return effects + self._share_pins()
+        return effects + self._make_room() + self._refuse_hurried()
 
     def _grant(self, model: str, room: Room) -> Iterator[Grant]:
         for ticket in room.line(self.now, self.patience_seconds):
@@ -195,15 +199,21 @@ class Core(Books):
 
     def _mark_draining(self) -> None:
         """Let models at work run dry, where somebody has waited too long for their memory."""
-        for room in self.rooms.values():
-            room.is_draining = False
+        chosen = self._to_drain()
+        for name, room in self.rooms.items():
+            room.is_draining = name in chosen
+
+    def _to_drain(self) -> list[str]:
+        """Return models that will do for the first who lacks memory; none in vain."""
+        idle_bytes = self.footprints(name for name, room in self.rooms.items() if room.is_idle)
         for name, room in self.wanted():
-            missing_bytes = self.missing_bytes_for(name) - self.footprints(self.idle())
+            missing_bytes = self.missing_bytes_for(name) - idle_bytes
             if missing_bytes > 0:
-                if any(is_impatient(t, self.now, self.patience_seconds) for t in room.waiting):
-                    for worker in fewest(missing_bytes, self.at_work()):
-                        self.rooms[worker].is_draining = True
-                break
+                if not any(is_impatient(t, self.now, self.patience_seconds) for t in room.waiting):
+                    return []
+                chosen = fewest(missing_bytes, self.drainable(room))
+                return chosen if self.footprints(chosen) >= missing_bytes else []
+        return []
 
     def _make_room(self) -> list[Effect]:
         """Give wanted models room: what is free or pinned, what is being freed, idle models' room.
@@ -227,25 +237,25 @@ class Core(Books):
     def _share_pins(self) -> list[Effect]:
         """Pin what is left; less than before at once, and never what a load is waiting for.
 
-        Room for one model's pin may still be held by another's, which has yet to let go of it.
+        Room for one model's pin may still be held by another's, which has yet to let go of it, or
+        by a worker that is leaving.
         """
         spare_bytes = self.budget_bytes - self.used_bytes
         effects: list[Effect] = []
-        for name, most_bytes in share_pins(self._pins_bytes(), self.pinnable()).items():
+        shares = share_pins(self._pins_bytes(), self.pinnable())
+        for place, (name, most_bytes) in enumerate(shares.items()):
             room = self.rooms[name]
+            room.pin_place = place
             size_bytes = min(most_bytes, room.pin_held_bytes + max(0, spare_bytes))
             if size_bytes != room.pin_target_bytes:
                 spare_bytes -= max(0, size_bytes - room.pin_held_bytes)
-                room.pin_target_bytes = size_bytes
-                room.pin_held_bytes = max(room.pin_held_bytes, size_bytes)
+                room.told_to_pin(size_bytes)
                 effects.append(Pin(name, size_bytes))
         return effects
 
     def _pins_bytes(self) -> int:
         """Return what all pins together may have."""
-        claimed = next((room.needs.footprint_bytes for _, room in self.wanted()), 0)
-        footprints = sum(r.charged_bytes - r.pin_held_bytes for r in self.rooms.values())
-        free_bytes = self.budget_bytes - footprints - claimed
+        free_bytes = -self.missing_bytes(self.claimed_bytes())
         ceiling_bytes = self._pin_ceiling_bytes
         return free_bytes if ceiling_bytes is None else min(free_bytes, ceiling_bytes)
 
@@ -309,6 +319,8 @@ class Core(Books):
         """
         room = self.rooms[model]
         slots = room.needs.slots
+        if room.state is ModelState.READY and not room.grants:
+            return "takes no more requests: it is to be unloaded"
         if room.state is ModelState.READY:
             return f"is busy: {len(room.leases)} of {slots} slots taken"
         if place >= slots:

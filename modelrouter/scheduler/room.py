@@ -4,6 +4,7 @@ Facts and what follows from them; it decides nothing and knows no other room.
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from modelrouter.errors import ModelRouterError
@@ -38,6 +39,9 @@ class Room:
     """What the worker may have pinned at this moment: never less than it really has."""
     pin_most_bytes: int | None = None
     """What the system lets this worker pin, once it was found to be less than asked."""
+    pins_unanswered: int = 0
+    pin_place: float = inf
+    """Who pins first has the lowest; it keeps its place while others come and go."""
 
     load_began: float = 0.0
     load_seconds: float = 0.0
@@ -69,10 +73,14 @@ class Room:
         return self.state in {ModelState.READY, ModelState.LOADING}
 
     @property
-    def is_evictable(self) -> bool:
+    def is_idle(self) -> bool:
         """True where nobody uses it or waits for it, and it was not promised to stay."""
-        is_wanted = bool(self.waiting) and not self.is_draining
-        return self.stands and not (self.leases or is_wanted or self.needs.is_resident)
+        return self.stands and not (self.leases or self.waiting or self.needs.is_resident)
+
+    @property
+    def is_evictable(self) -> bool:
+        """True where it is idle, or has run dry for somebody who has waited too long."""
+        return self.is_idle or (self.stands and self.is_draining and not self.leases)
 
     @property
     def pinnable_bytes(self) -> int:
@@ -105,6 +113,23 @@ class Room:
         likely_seconds = self.load_seconds * self.heat_at(now)
         return likely_seconds / max(1, self.needs.footprint_bytes)
 
+    def told_to_pin(self, size_bytes: int) -> None:
+        """Note a new goal; until it is answered the worker may have as much as before."""
+        self.pin_target_bytes = size_bytes
+        self.pin_held_bytes = max(self.pin_held_bytes, size_bytes)
+        self.pins_unanswered += 1
+
+    def has_pinned(self, size_bytes: int) -> None:
+        """Take a goal's answer in; only that to the last goal tells what the worker is left with.
+
+        An earlier goal's may even be of as many bytes, and others after it on their way.
+        """
+        self.pins_unanswered -= 1
+        if self.pins_unanswered == 0:
+            self.pin_held_bytes = size_bytes
+            if size_bytes < self.pin_target_bytes:
+                self.pin_most_bytes = self.pin_target_bytes = size_bytes
+
     def failed(self, error: ModelRouterError, now: float) -> None:
         """Take a failed load or a death in: at once again, then later and later, then no more."""
         self.failures += 1
@@ -118,8 +143,8 @@ class Room:
     def empty(self) -> None:
         """Forget what was true of the worker that is no more."""
         self.leases.clear()
-        self.pin_target_bytes = self.pin_held_bytes = 0
-        self.pin_most_bytes = None
+        self.pin_target_bytes = self.pin_held_bytes = self.pins_unanswered = 0
+        self.pin_most_bytes, self.pin_place = None, inf
         self.is_draining = self.is_dismissed = False
 
     def healed(self) -> None:

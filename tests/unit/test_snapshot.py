@@ -1,104 +1,162 @@
-"""What others may see of the scheduler: what a request waits for, in words, and the status."""
+"""What others see of the scheduler: the forecast of each model, and the state of the box.
 
-import json
+Pure: a core moved by hand, and values made from its books.
+"""
 
-from modelrouter.errors import WorkerDied
-from modelrouter.scheduler import snapshot
-from modelrouter.scheduler.core import Core
-from modelrouter.scheduler.effects import Needs, Priority, Ticket
-from modelrouter.scheduler.snapshot import Worker
+import pytest
+from scheduler_by_hand import GIB, PATIENCE, ByHand, needs
 
-GIB = 2**30
+from modelrouter.errors import LoadFailed
+from modelrouter.scheduler.rates import Rate
+from modelrouter.scheduler.snapshot import ModelStatus, Status, Worker, forecast, status
+from modelrouter.types import ModelForecast, ModelState
 
-
-def core_of(*, slots: int = 1, budget_bytes: int = 3 * GIB) -> Core:
-    """Return a core with two models of 2 GiB, of which the budget holds one."""
-    needs = Needs(2 * GIB, slots, is_resident=False)
-    return Core({"a": needs, "b": needs}, budget_bytes, max_waiting=8)
+MEASURED = Rate(100.0, 2.0, 100.0, 20.0, answers=1.0, answer_seconds=22.0, load_seconds=10.0)
 
 
-def arrive(core: Core, ticket: int, model: str = "a", **more: Priority) -> None:
-    """Let a request come for a model."""
-    core.arrived(Ticket(ticket, model, since=float(ticket), **more))
+def seen(
+    core: ByHand, model: str, rate: Rate = MEASURED, share: float | None = None
+) -> ModelForecast:
+    """Return the forecast of a model now."""
+    return forecast(core.core, model, rate, Worker(loaded_share=share), core.now)
 
 
-def said(core: Core, ticket: int, **workers: Worker) -> str | None:
-    """Return what the request waits for, in words."""
-    wait = snapshot.wait(core, ticket, workers)
-    return None if wait is None else str(wait)
+def test_a_forecast_is_what_is_true_now() -> None:
+    """Each model's state, whether it could ever fit, its free slots and its line."""
+    core = ByHand(10, a=needs(slots=2), b=needs(11))
+    core.arrived(0, "a")
+    unknown = Rate()
+    assert seen(core, "a", unknown) == ModelForecast(
+        ModelState.LOADING, fits=True, free_slots=0, waiting=1, queue_seconds=0
+    )
+    core.loaded("a")
+    assert seen(core, "a", unknown) == ModelForecast(
+        ModelState.READY, fits=True, free_slots=1, waiting=0, load_seconds=0, queue_seconds=0
+    )
+    assert seen(core, "b", unknown) == ModelForecast(
+        ModelState.UNLOADED, fits=False, free_slots=0, waiting=0, queue_seconds=0
+    )
 
 
-def test_a_load_says_how_far_it_is_once_that_is_known() -> None:
-    """A mapped file tells nothing while it is read; a share is a whole percent."""
-    core = core_of()
-    arrive(core, 1)
-    assert said(core, 1) == "loading a"
-    assert said(core, 1, a=Worker(loaded_share=0.426)) == "loading a 43%"
+def test_a_forecast_has_the_speeds_that_were_measured() -> None:
+    """Tokens by the second, and None where there were none yet."""
+    core = ByHand(a=needs())
+    assert seen(core, "a").prefill_tokens_per_second == 50
+    assert seen(core, "a").decode_tokens_per_second == 5
+    assert seen(core, "a", Rate()).prefill_tokens_per_second is None
 
 
-def test_a_line_says_who_is_before() -> None:
-    """Those before are who is served before: an editor goes before a chat that came first."""
-    core = core_of()
-    for ticket in (1, 2, 3):
-        arrive(core, ticket)
-    core.loaded("a", 3.0)
-    arrive(core, 4, priority=Priority.INTERACTIVE)
-    assert [said(core, ticket) for ticket in (1, 4, 2, 3)] == [
-        "a is reading the prompt",
-        "waiting for a: you are next",
-        "waiting for a: 1 before you",
-        "waiting for a: 2 before you",
-    ]
-    core.left(1, 4.0)
-    assert said(core, 2) == "waiting for a: you are next"
+@pytest.mark.parametrize("why", ["dismissed", "drained"])
+def test_slots_that_are_granted_to_nobody_are_not_free(why: str) -> None:
+    """A model that is to go is no offer."""
+    core = ByHand(a=needs(slots=2), b=needs())
+    core.at_work("a", 0)
+    assert seen(core, "a").free_slots == 1
+    if why == "dismissed":
+        core.dismissed("a")
+    else:
+        core.arrived(1, "b")
+        core.ticked(PATIENCE)
+    assert seen(core, "a").free_slots == 0
 
 
-def test_who_waits_for_memory_is_told_so() -> None:
-    """The model cannot be loaded until another's requests have ended and it has left."""
-    core = core_of()
-    arrive(core, 1)
-    core.loaded("a", 1.0)
-    arrive(core, 2, "b")
-    arrive(core, 3, "b")
-    assert said(core, 2) == "waiting until b can be loaded"
-    assert said(core, 3) == "waiting for b: 1 before you"
-    core.left(1, 3.0)
-    assert said(core, 2) == "waiting until b can be loaded"
-    core.unloaded("a", 4.0)
-    assert said(core, 2) == "loading b"
+def test_the_seconds_of_a_load_are_what_is_left_of_it() -> None:
+    """By the share that is done where the worker tells it, else by the last load."""
+    core = ByHand(a=needs())
+    assert seen(core, "a").load_seconds == 10
+    core.arrived(0, "a")
+    core.ticked(4)
+    assert seen(core, "a").load_seconds == 6
+    assert seen(core, "a", share=0.8).load_seconds == pytest.approx(1)
+    assert seen(core, "a", share=0.0).load_seconds == 6
+    core.ticked(9)
+    assert seen(core, "a").load_seconds == 0
+    assert seen(core, "a", Rate(), share=0.5).load_seconds is None
 
 
-def test_who_has_left_waits_for_nothing() -> None:
-    """There are no words for a request that is over, or that never was."""
-    core = core_of()
-    arrive(core, 1)
-    core.left(1, 1.0)
-    assert said(core, 1) is None
-    assert said(core, 7) is None
+def test_a_load_that_others_must_make_room_for_has_no_known_time() -> None:
+    """Idle models leave at once; those at work leave when they are done."""
+    core = ByHand(a=needs(), b=needs())
+    core.at_work("a", 0)
+    assert seen(core, "b").load_seconds is None
+    core.left(0)
+    assert seen(core, "b").load_seconds == 10
 
 
-def test_the_status_is_plain_json() -> None:
-    """Everything a surface shows is in it, by name, with the process and the failures."""
-    core = core_of(slots=2)
-    arrive(core, 1)
-    core.loaded("a", 1.0)
-    core.died("a", WorkerDied("a: the worker died"), 2.0)
-    arrive(core, 2)
-    core.loaded("a", 3.0)
-    status = snapshot.status(core, {"a": Worker(pid=17)})
-    assert status.of("b").state.value == "unloaded"
-    assert json.loads(json.dumps(status.to_json()))["models"][0] == {
-        "model": "a",
-        "state": "ready",
-        "is_resident": False,
-        "footprint_bytes": 2 * GIB,
-        "pinned_bytes": 0,
-        "slots": 2,
-        "active": 1,
-        "waiting": 0,
-        "load_seconds": 1.0,
-        "loaded_share": None,
-        "pid": 17,
-        "failures": 1,
-        "problem": "a: the worker died",
-    }
+@pytest.mark.parametrize(("waiting", "seconds"), [(0, 0), (1, 0), (2, 11), (3, 22)])
+def test_the_seconds_of_a_line_are_the_answers_before_it(waiting: int, seconds: float) -> None:
+    """One slot of two is free after half an answer's time, on average."""
+    core = ByHand(a=needs(slots=2))
+    for ticket in range(waiting):
+        core.arrived(ticket, "a")
+    core.loaded("a")
+    assert seen(core, "a").queue_seconds == seconds
+    assert seen(core, "a", Rate()).queue_seconds == (0 if waiting < 2 else None)
+
+
+def test_the_status_says_who_has_what() -> None:
+    """Bytes as the ledger has them, the worker's process, and what went wrong last."""
+    core = ByHand(20, a=needs(5, slots=2, pinnable=3), b=needs(8, is_resident=True))
+    core.at_work("a", 0, seconds=1.23456)
+    core.arrived(1, "b")
+    core.load_failed("b", LoadFailed("no such file"))
+    core.arrived(2, "b")
+    shown = status(core.core, {"a": Worker(pid=77), "b": Worker(loaded_share=0.5)})
+    assert shown == Status(
+        20 * GIB,
+        16 * GIB,
+        (
+            ModelStatus(
+                model="a",
+                state=ModelState.READY,
+                is_resident=False,
+                footprint_bytes=5 * GIB,
+                pinned_bytes=3 * GIB,
+                slots=2,
+                active=1,
+                waiting=0,
+                load_seconds=1.235,
+                loaded_share=None,
+                pid=77,
+                failures=0,
+                problem=None,
+            ),
+            ModelStatus(
+                model="b",
+                state=ModelState.LOADING,
+                is_resident=True,
+                footprint_bytes=8 * GIB,
+                pinned_bytes=0,
+                slots=1,
+                active=0,
+                waiting=1,
+                load_seconds=1.0,
+                loaded_share=0.5,
+                pid=None,
+                failures=1,
+                problem="no such file",
+            ),
+        ),
+    )
+
+
+def test_a_problem_that_is_over_is_not_shown() -> None:
+    """The first answer ends it."""
+    core = ByHand(a=needs())
+    core.arrived(0, "a")
+    core.load_failed("a", LoadFailed("no such file"))
+    core.ready("a", 1)
+    (shown,) = status(core.core, {}).models
+    assert (shown.failures, shown.problem, shown.pid) == (0, None, None)
+
+
+def test_a_status_is_plain_values() -> None:
+    """As JSON shows it, states as words."""
+    core = ByHand(a=needs(1))
+    shown = status(core.core, {}).to_json()
+    assert shown["budget_bytes"] == 10 * GIB
+    assert shown["used_bytes"] == 0
+    (model,) = shown["models"]
+    assert model["state"] == "unloaded"
+    assert type(model["state"]) is str
+    assert model["footprint_bytes"] == GIB
