@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # llama.cpp without its image tools; whoever sets CMAKE_ARGS chooses for themselves.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: help setup ask test check format classifier classifier-report clean \
+.PHONY: help setup ask test check mutants format classifier classifier-report clean \
         bench bench-decode bench-start bench-first-token bench-contention bench-priority \
         bench-footprint
 
@@ -29,6 +29,9 @@ check: $(VENV)/.dev  ## formatting, lint, types, the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutants: $(VENV)/.dev  ## test the tests of the scheduler's core: each planted mistake must be found
+	$(BIN)/python tests/mutants.py
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
