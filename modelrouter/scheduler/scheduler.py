@@ -328,7 +328,7 @@ class Scheduler:
         if is_newest and pinned.n_bytes < size_bytes:
             got, asked = gib(pinned.n_bytes), gib(size_bytes)
             log.warning("%s: %s of %s pinned: %s", model, got, asked, pinned.reason)
-        self._carry_out(self._core.pinned(model, size_bytes, pinned.n_bytes, _now()))
+        self._carry_out(self._core.pinned(model, pinned.n_bytes, _now()))
 
     def _bury(self, model: str, engine: Engine) -> None:
         """Clear away a worker that died by itself."""

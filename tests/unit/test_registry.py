@@ -106,9 +106,9 @@ def test_a_model_runs_with_the_widest_spec_that_fits(tmp_path: Path, tiny_gguf: 
     ladder = found.ladders["wide"]
     assert found.specs["wide"] is ladder[0]
     for spec in ladder:
-        roomy = found.allotted(plan(spec.footprint.total_bytes, found.wishes))
+        roomy = found.allotted(plan(spec.charged_bytes, found.wishes))
         assert roomy.specs["wide"] is spec
-    tight = found.allotted(plan(ladder[-1].footprint.total_bytes - 1, found.wishes))
+    tight = found.allotted(plan(ladder[-1].charged_bytes - 1, found.wishes))
     assert tight.specs["wide"] is ladder[-1]
 
 
