@@ -1,7 +1,7 @@
-"""The scheduler: carries the core's decisions out with real workers, and hands out leases.
+"""The scheduler: tells the core what happens, has its decisions carried out, hands out leases.
 
-It owns the engines. It decides nothing itself: every event goes to `core.Core`, every effect that
-comes back is carried out here. It counts bytes and slots and never sees a token.
+It decides nothing itself: every event goes to `core.Core`, and every effect that comes back to
+whoever waits for it, or to `workers.py`. It counts bytes and slots and never sees a token.
 """
 
 import asyncio
@@ -9,22 +9,19 @@ import copy
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from modelrouter.engine.process import Engine
 from modelrouter.errors import (
     CapacityError,
-    LoadFailed,
     ModelRouterError,
     NeverFits,
     UnknownModel,
-    WorkerDied,
     did_you_mean,
 )
-from modelrouter.registry import ModelSpec, refuse_changed_file
+from modelrouter.registry import ModelSpec
 from modelrouter.scheduler import snapshot
-from modelrouter.scheduler.books import gib
 from modelrouter.scheduler.core import PATIENCE_SECONDS, Core
 from modelrouter.scheduler.effects import (
     Effect,
@@ -40,7 +37,8 @@ from modelrouter.scheduler.effects import (
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.rates import Rates
 from modelrouter.scheduler.room import Room
-from modelrouter.scheduler.snapshot import Status, Wait, Worker
+from modelrouter.scheduler.snapshot import Status, Wait
+from modelrouter.scheduler.workers import Workers
 from modelrouter.types import Forecast, ModelState
 
 log = logging.getLogger(__name__)
@@ -68,10 +66,7 @@ class Scheduler:
         needs = {name: self._needs(spec) for name, spec in specs.items()}
         self._core = Core(needs, budget_bytes, max_waiting, patience_seconds)
         self._max_wait_seconds = max_wait_seconds
-        self._engines: dict[str, Engine] = {}
-        self._loads: dict[str, asyncio.Task[None]] = {}
-        self._loaded_shares: dict[str, float] = {}
-        self._endings: set[asyncio.Task[None]] = set()
+        self._workers = Workers(specs, self._rates, self._heard, self._tell_news)
         self._promises: dict[int, asyncio.Future[Engine]] = {}
         self._ticket_ids = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
@@ -91,26 +86,23 @@ class Scheduler:
         now = _now()
         return {
             name: snapshot.forecast(
-                self._core, name, self._rates.of(spec.identity), self._worker(name), now
+                self._core, name, self._rates.of(spec.identity), self._workers.seen_of(name), now
             )
             for name, spec in self._specs.items()
         }
 
     def status(self) -> Status:
         """Return who has what of the budget now."""
-        return snapshot.status(self._core, self._workers())
+        return snapshot.status(self._core, self._workers.seen())
 
     def wait_of(self, ticket_id: int) -> Wait | None:
         """Return what the request that `lease` gave this number waits for; None where it left."""
-        return snapshot.wait(self._core, ticket_id, self._workers())
-
-    def _workers(self) -> dict[str, Worker]:
-        return {name: self._worker(name) for name in self._specs}
+        return snapshot.wait(self._core, ticket_id, self._workers.seen())
 
     @property
     def pinned_bytes(self) -> int:
         """What all workers together have pinned, as they last said."""
-        return sum(engine.pinned_bytes for engine in self._engines.values())
+        return self._workers.pinned_bytes
 
     def limit_pins(self, ceiling_bytes: int) -> None:
         """Let all workers together pin so much and no more: the box is short of memory, or not."""
@@ -119,10 +111,6 @@ class Scheduler:
     def never_fits(self, model: str) -> NeverFits | None:
         """Return why a model can never be loaded inside the budget, None where it can."""
         return self._core.never_fits(model)
-
-    def _worker(self, model: str) -> Worker:
-        engine = self._engines.get(model)
-        return Worker(None if engine is None else engine.pid, self._loaded_shares.get(model))
 
     async def news(self) -> None:
         """Wait until something changes in the house."""
@@ -213,14 +201,7 @@ class Scheduler:
         for promise in self._promises.values():
             if not promise.done():
                 promise.set_exception(_closing())
-        loads = list(self._loads.values())
-        for load in loads:
-            load.cancel()
-        await asyncio.gather(*loads, *self._endings, return_exceptions=True)
-        engines, self._engines = self._engines, {}  # off the books: these ends are no accidents
-        await asyncio.gather(
-            *(engine.stop() for engine in engines.values()), return_exceptions=True
-        )
+        await self._workers.close()
         self._rates.save()
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
@@ -233,13 +214,17 @@ class Scheduler:
                 case Refuse(ticket, error):
                     self._break_promise(ticket, error)
                 case Load(model):
-                    self._loads[model] = asyncio.create_task(self._load(model))
+                    self._workers.load(model)
                 case Unload(model):
-                    self._unload(model)
+                    self._workers.unload(model)
                 case Pin(model, size_bytes):
-                    self._end(self._pin(model, self._engines[model], size_bytes))
+                    self._workers.pin(model, size_bytes)
         self._set_alarm()
         self._tell_news()
+
+    def _heard(self, event: Callable[..., list[Effect]], *facts: object) -> None:
+        """Take in what a worker has come to: an event of the core and its facts."""
+        self._carry_out(event(self._core, *facts, _now()))
 
     def _tell_news(self) -> None:
         self._news.set()
@@ -258,90 +243,11 @@ class Scheduler:
 
     def _keep_promise(self, ticket_id: int, model: str) -> None:
         if not (promise := self._promises[ticket_id]).done():
-            promise.set_result(self._engines[model])
+            promise.set_result(self._workers[model])
 
     def _break_promise(self, ticket_id: int, error: ModelRouterError) -> None:
         if not (promise := self._promises[ticket_id]).done():
             promise.set_exception(copy.copy(error))  # each waiter's own: it will carry a trace
-
-    async def _load(self, model: str) -> None:
-        try:
-            spec = self._specs[model]
-            await asyncio.to_thread(refuse_changed_file, spec)
-            engine = await Engine.start(spec, self._progress_of(model))
-        except ModelRouterError as error:
-            self._load_failed(model, error)
-        except Exception as error:
-            log.exception("loading %s", model)
-            self._load_failed(model, LoadFailed(f"{model}: {error!r}"))
-        else:
-            self._forget_load(model)
-            self._engines[model] = engine
-            engine.died.add_done_callback(lambda _: self._bury(model, engine))
-            self._carry_out(self._core.loaded(model, _now()))
-            self._rates.of(spec.identity).load_seconds = self._core.rooms[model].load_seconds
-
-    def _progress_of(self, model: str) -> Callable[[float], None]:
-        def progressed(share: float) -> None:
-            self._loaded_shares[model] = share
-            self._tell_news()
-
-        return progressed
-
-    def _load_failed(self, model: str, error: ModelRouterError) -> None:
-        self._forget_load(model)
-        self._carry_out(self._core.load_failed(model, error, _now()))
-
-    def _forget_load(self, model: str) -> asyncio.Task[None] | None:
-        self._loaded_shares.pop(model, None)
-        return self._loads.pop(model, None)
-
-    def _unload(self, model: str) -> None:
-        """End the model's load or its worker, whichever there is.
-
-        Both leave the books at once: news of their own (the load is done, the worker died) that
-        comes while they are being ended must not be taken for news of the next load.
-        """
-        load, engine = self._forget_load(model), self._engines.pop(model, None)
-        if load is not None:
-            load.cancel()
-        self._end(self._see_off(model, load, engine))
-
-    async def _see_off(
-        self, model: str, load: asyncio.Task[None] | None, engine: Engine | None
-    ) -> None:
-        if load is not None:
-            await asyncio.wait([load])
-        if engine is not None:
-            await engine.stop()
-        self._carry_out(self._core.unloaded(model, _now()))
-
-    async def _pin(self, model: str, engine: Engine, size_bytes: int) -> None:
-        """Have a worker pin so much; what it got counts, unless it has ended meanwhile."""
-        try:
-            pinned = await engine.pin(size_bytes)
-        except WorkerDied:
-            return  # `_bury` tells
-        if self._engines.get(model) is not engine:
-            return
-        is_newest = size_bytes == self._core.rooms[model].pin_target_bytes
-        if is_newest and pinned.n_bytes < size_bytes:
-            got, asked = gib(pinned.n_bytes), gib(size_bytes)
-            log.warning("%s: %s of %s pinned: %s", model, got, asked, pinned.reason)
-        self._carry_out(self._core.pinned(model, pinned.n_bytes, _now()))
-
-    def _bury(self, model: str, engine: Engine) -> None:
-        """Clear away a worker that died by itself."""
-        if self._engines.get(model) is engine:
-            log.warning("%s", engine.died.result())
-            del self._engines[model]
-            self._end(engine.kill())
-            self._carry_out(self._core.died(model, engine.died.result(), _now()))
-
-    def _end(self, ending: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(ending)
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
 
 
 def _now() -> float:

@@ -1,9 +1,12 @@
 """Pins with real workers: what nobody has or wants is pinned, and gives way before all else."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from modelrouter.registry import ModelSpec
@@ -107,3 +110,16 @@ async def test_a_worker_that_dies_while_it_pins_frees_its_pin(broad: ModelSpec) 
                 await scheduler.news()
     finally:
         await scheduler.close()
+
+
+async def test_closing_does_not_wait_for_a_pin(broad: ModelSpec) -> None:
+    """A worker stopped in the middle of pinning is ended, not waited for."""
+    mapped = broad.footprint.mapped_bytes
+    scheduler = Scheduler({"broad": broad}, broad.charged_bytes + mapped, 8)
+    await scheduler.load("broad")
+    pid = scheduler.status().of("broad").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    scheduler.limit_pins(0)
+    await scheduler.close()
+    assert not psutil.pid_exists(pid)
