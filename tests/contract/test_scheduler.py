@@ -6,78 +6,26 @@ The budget holds one model at a time, but where a test says otherwise. It knows 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
 import pytest
+from leasing import (
+    GREEDY,
+    PROMPT,
+    Specs,
+    answer,
+    in_line,
+    pid_of,
+    scheduler_of,
+    spoken,
+    workers,
+)
 
 from modelrouter.errors import CapacityError, LoadFailed, NeverFits, SlotsBusy, WorkerDied
 from modelrouter.gguf import read_facts
-from modelrouter.registry import ModelSpec
-from modelrouter.scheduler.scheduler import Lease, Scheduler
-from modelrouter.types import Delta, ModelState, Piece, Sampling
-
-Specs = dict[str, ModelSpec]
-
-PROMPT = (Piece("Say something.", special=False),)
-GREEDY = Sampling(temperature=0)
-
-
-@pytest.fixture
-def specs(make_spec: Callable[..., ModelSpec], tiny_gguf: Path) -> Specs:
-    """Two models that are mapped and one that is resident, one slot each."""
-    settings = {"a": "mapped", "b": "mapped", "resident": "resident"}
-    return {
-        name: make_spec(tiny_gguf, name, residency=residency, context=512, threads=1)
-        for name, residency in settings.items()
-    }
-
-
-@asynccontextmanager
-async def scheduler_of(specs: Specs, *names: str, room_for: int = 1) -> AsyncIterator[Scheduler]:
-    """Run a scheduler of the named models whose budget holds `room_for` of them."""
-    chosen = {name: specs[name] for name in names}
-    largest_bytes = max(spec.charged_bytes for spec in chosen.values())
-    scheduler = Scheduler(chosen, largest_bytes * room_for, max_waiting=8)
-    try:
-        yield scheduler
-    finally:
-        await scheduler.close()
-        assert not workers()
-
-
-def workers() -> list[psutil.Process]:
-    """Return the worker processes of this process that are not dead."""
-    children = psutil.Process().children()
-    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-
-
-async def answer(
-    scheduler: Scheduler, model: str, on_ticket: Callable[[int], None] = lambda _: None
-) -> str:
-    """Return a short answer of the model."""
-    async with scheduler.lease(model, on_ticket=on_ticket) as lease:
-        return await spoken(lease)
-
-
-async def spoken(lease: Lease) -> str:
-    """Return a short answer of the leased slot."""
-    stream = lease.generate(PROMPT, max_tokens=4, stop=(), sampling=GREEDY)
-    return "".join([event.text async for event in stream if isinstance(event, Delta)])
-
-
-async def in_line(task: asyncio.Task[str]) -> None:
-    """Let the task come as far as it can without news from outside: into the line."""
-    await asyncio.sleep(0)
-    assert not task.done()
-
-
-def pid_of(lease: Lease) -> int:
-    """Return the worker's process id."""
-    return lease._engine.pid
+from modelrouter.scheduler.scheduler import Scheduler
+from modelrouter.types import ModelState
 
 
 async def test_models_that_fit_one_at_a_time_are_swapped(specs: Specs) -> None:
@@ -242,7 +190,7 @@ async def test_a_request_knows_what_it_waits_for(specs: Specs) -> None:
     async with scheduler_of(specs, "a") as scheduler:
         tickets: list[int] = []
         async with scheduler.lease("a", on_ticket=tickets.append):
-            waiter = asyncio.create_task(answer(scheduler, "a", tickets.append))
+            waiter = asyncio.create_task(answer(scheduler, "a", on_ticket=tickets.append))
             await in_line(waiter)
             assert [str(scheduler.wait_of(ticket)) for ticket in tickets] == [
                 "a is reading the prompt",
