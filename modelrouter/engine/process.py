@@ -290,6 +290,7 @@ class Engine:
         except ProtocolError as garbage:
             error = garbage
             self._signal_kill()
+            await self._process.wait()  # whoever hears of a death counts on its memory
         self.died.set_result(error)
         self._fail_all(error)
 

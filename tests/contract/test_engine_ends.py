@@ -18,6 +18,7 @@ import pytest
 from talking import ENDLESS, answer, children, failure, first_text, started, submit
 
 from modelrouter.engine.process import Engine
+from modelrouter.engine.protocol import ProtocolError
 from modelrouter.errors import EngineError, ModelRouterError, WorkerDied
 from modelrouter.registry import ModelSpec
 
@@ -109,6 +110,14 @@ async def test_another_signal_is_named(engine: Engine) -> None:
     assert error.hint is None
 
 
+async def test_a_worker_that_talks_nonsense_is_gone_once_it_counts_as_dead(engine: Engine) -> None:
+    """It is ended, and its death is told only when its memory is back: the scheduler lends it out."""
+    engine._reader.feed_data(b"HTTP/1.1 200 OK")
+    error = await engine.died
+    assert isinstance(error, ProtocolError)
+    assert children() == []
+
+
 async def test_ctrl_c_is_not_for_the_worker(engine: Engine) -> None:
     """A terminal's SIGINT goes to every process; the parent alone decides."""
     os.kill(engine.pid, signal.SIGINT)
@@ -198,6 +207,7 @@ import asyncio, sys
 from pathlib import Path
 from modelrouter import config
 from modelrouter.engine.process import Engine
+from modelrouter.engine.protocol import ProtocolError
 from modelrouter.registry import catalogue
 
 async def main():
