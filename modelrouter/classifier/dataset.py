@@ -16,12 +16,13 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from modelrouter.errors import ConfigError, Problem
 
-Part: TypeAlias = Literal["fit", "calibration", "held_out"]
+Quarter: TypeAlias = Literal["first", "second", "third", "fourth"]
+Part: TypeAlias = Literal["held_out"] | Quarter
 
-PARTS: Final[tuple[Part, ...]] = get_args(Part)
+QUARTERS: Final[tuple[Quarter, ...]] = get_args(Quarter)
+PARTS: Final[tuple[Part, ...]] = ("held_out", *QUARTERS)
 
 HELD_OUT_PERCENT: Final = 15
-CALIBRATION_PERCENT: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,13 @@ class Source:
 def part_of(group: str) -> Part:
     """Return what a group is for: by its name alone, so that new data never moves old data.
 
-    The first 8 hex digits of the name's SHA-256, modulo 100: below 15 held out, below 25 for
-    calibration, the rest for fitting weights.
+    The first 8 hex digits of the name's SHA-256, modulo 100: below 15 held out, the rest learned
+    from, in four quarters.
     """
     percent = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) % 100
     if percent < HELD_OUT_PERCENT:
         return "held_out"
-    return "calibration" if percent < HELD_OUT_PERCENT + CALIBRATION_PERCENT else "fit"
+    return QUARTERS[(percent - HELD_OUT_PERCENT) * len(QUARTERS) // (100 - HELD_OUT_PERCENT)]
 
 
 def read_sources(files: Sequence[Path]) -> list[Source]:

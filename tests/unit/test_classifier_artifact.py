@@ -268,7 +268,7 @@ def test_a_manifest_cannot_name_files_elsewhere(folder: Path, tmp_path: Path) ->
     (folder / "weights-").mkdir()
     (tmp_path / "precious.npz").write_text("mine")
     edit_manifest(folder, arrays_sha256="/../../precious"[:13])
-    assert files_of(folder) == set()
+    assert not any(name.startswith("weights") for name in files_of(folder))
     write_artifact(folder, made_up("code", "law", "medicine"), {}, b"a plot")
     assert (tmp_path / "precious.npz").exists()
 

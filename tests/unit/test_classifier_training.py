@@ -12,7 +12,7 @@ import pytest
 
 from modelrouter.classifier import Classifier
 from modelrouter.classifier.artifact import files_of, read_artifact
-from modelrouter.classifier.dataset import part_of, read_sources
+from modelrouter.classifier.dataset import Row, part_of, read_sources
 from modelrouter.classifier.features import extract
 from modelrouter.classifier.model import UNSURE
 from modelrouter.classifier.scoring import Report
@@ -23,7 +23,7 @@ pytest.importorskip("sklearn", reason="scikit-learn comes with modelrouter[train
 pytest.importorskip("matplotlib", reason="matplotlib comes with modelrouter[training]")
 
 from modelrouter.classifier.plot import reliability_plot
-from modelrouter.classifier.training import to_matrix, train
+from modelrouter.classifier.training import row_weights, to_matrix, train
 
 STEPS = [
     "reading",
@@ -51,6 +51,11 @@ def write(file: Path, lines: Sequence[str]) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     """Return the bytes of every file of a folder, hidden ones too, by name."""
     return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def rows_of(file: str, label: str, count: int, *, is_found: bool) -> list[Row]:
+    """Return rows of one file and label."""
+    return [Row(file, "text", label, "plain", "en", file, is_found)] * count
 
 
 @dataclass
@@ -171,13 +176,13 @@ def test_a_part_without_a_field_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "two.jsonl", [line("a", "code"), line("b", "law")])
     with pytest.raises(ConfigError) as caught:
         train([file], tmp_path / "out")
-    assert caught.value.message == 'no prompt of field "code" falls into the part "calibration"'
+    assert caught.value.message == 'no prompt of field "code" falls into the part "held_out"'
 
 
 def test_a_group_keeps_its_part() -> None:
     """The held-out rule is fixed: published splits must not move."""
     groups = ["sql/sitting-5", "regex/sitting-1", "plain/sitting-1"]
-    assert [part_of(group) for group in groups] == ["held_out", "calibration", "fit"]
+    assert [part_of(group) for group in groups] == ["held_out", "first", "third"]
 
 
 def test_the_report_tells_every_mix_up(three_fields: Trained) -> None:
@@ -267,3 +272,18 @@ def test_a_folder_that_cannot_be_is_refused_before_any_work(three_fields: Traine
         train([file], file / "out", lambda step, *_: told.append(step))
     assert caught.value.message == f"{file / 'out'} cannot be a folder: {file} is a file"
     assert told == []
+
+
+def test_a_large_file_of_found_prompts_does_not_drown_the_written_ones() -> None:
+    """400 found prompts count as 80 written ones, which count alike, whatever their file's size."""
+    rows = [
+        *rows_of("pool.jsonl", "code", 400, is_found=True),
+        *rows_of("sitting-1.jsonl", "code", 60, is_found=False),
+        *rows_of("sitting-2.jsonl", "code", 20, is_found=False),
+        *rows_of("sitting-2.jsonl", "general", 10, is_found=False),
+    ]
+    weights = row_weights(rows)
+    assert weights[:400].sum() == pytest.approx(weights[400:480].sum())
+    assert weights[400] == pytest.approx(weights[479])
+    assert weights[480:].sum() == pytest.approx(weights[:480].sum())
+    assert weights.mean() == pytest.approx(1)
