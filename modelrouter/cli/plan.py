@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelrouter.cli import options
 from modelrouter.config import find_config
+from modelrouter.memory.sizes import in_words
 
 if TYPE_CHECKING:
     from modelrouter.app import App
@@ -92,9 +93,9 @@ def _would_fit(app: "App", model: str) -> str | None:
 def _lines(explanation: dict[str, Any]) -> list[str]:
     budget = explanation["budget"]
     resident_bytes, all_bytes = explanation["resident_bytes"], budget["models_bytes"]
-    ram, reserve = _gib(budget["ram_bytes"]), _gib(budget["reserve_bytes"])
+    ram, reserve = in_words(budget["ram_bytes"]), in_words(budget["reserve_bytes"])
     lines = [
-        f"budget    {_gib(all_bytes)}: {ram} ({budget['origin']}) less {reserve} of reserve",
+        f"budget    {in_words(all_bytes)}: {ram} ({budget['origin']}) less {reserve} of reserve",
         "",
         *(f"note      {note}" for note in budget["notes"]),
         f"resident  {_bar(all_bytes, (RESIDENT, resident_bytes))}",
@@ -118,12 +119,14 @@ def _sentence(model: dict[str, Any]) -> str:
     if model["problem"]:
         would = f"; it would fit with {model['would_fit']}" if model["would_fit"] else ""
         return f"{model['problem']}{would}"
-    said = f"{model['model']}: {_gib(model['footprint_bytes'])}"
+    said = f"{model['model']}: {in_words(model['footprint_bytes'])}"
     said += f" for {model['slots']} x {model['context_tokens']:,} tokens"
     if model["is_narrowed"]:
         said += ", narrowed to fit"
     if model["residency"] == "mapped":
-        said += f"; {_gib(model['pinned_bytes'])} of its {_gib(model['weights_bytes'])} pinned"
+        said += (
+            f"; {in_words(model['pinned_bytes'])} of its {in_words(model['weights_bytes'])} pinned"
+        )
     return said
 
 
@@ -136,7 +139,3 @@ def _bar(all_bytes: int, *parts: tuple[str, int]) -> str:
         cells = round(end_bytes / all_bytes * BAR_CELLS) - len(bar)
         bar += mark * max(cells, 1 if size_bytes else 0)
     return bar[:BAR_CELLS].ljust(BAR_CELLS, LEFT)
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.2f} GiB"

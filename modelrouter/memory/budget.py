@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from modelrouter.errors import ConfigError
 from modelrouter.memory.cgroups import Cgroup, Limit, is_container, own_cgroups
+from modelrouter.memory.sizes import in_words
 from modelrouter.memory.stall import read_stall
 
 MEMINFO = "proc/meminfo"
@@ -171,7 +172,7 @@ def _found(machine: Machine, ram_bytes: int | None, reserve_bytes: int) -> Budge
 
 def _note(machine: Machine, ram_bytes: int) -> str | None:
     """Return what to say of a `ram` that the machine cannot give, or not now."""
-    asked, installed = _gib(ram_bytes), _gib(machine.installed_bytes)
+    asked, installed = in_words(ram_bytes), in_words(machine.installed_bytes)
     if ram_bytes > machine.installed_bytes:
         has = "the machine has" if machine.limit_bytes is None else f"{machine.limit_origin} allows"
         return (
@@ -180,11 +181,7 @@ def _note(machine: Machine, ram_bytes: int) -> str | None:
         )
     if ram_bytes > machine.available_bytes:
         return (
-            f"budget.ram is {asked}, and there are {_gib(machine.available_bytes)} now "
+            f"budget.ram is {asked}, and there are {in_words(machine.available_bytes)} now "
             f"({machine.available_origin}): other programs hold the rest; end some, or lower it"
         )
     return None
-
-
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.2f} GiB"

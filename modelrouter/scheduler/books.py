@@ -8,6 +8,7 @@ from typing import Final
 
 from modelrouter.errors import NeverFits
 from modelrouter.memory.plan import fewest, fitting
+from modelrouter.memory.sizes import in_words
 from modelrouter.scheduler.effects import Needs, Priority
 from modelrouter.scheduler.room import Room, rank
 from modelrouter.types import ModelState
@@ -142,13 +143,8 @@ class Books:
         promised = sum(size for name, size in residents.items() if name != model)
         if model in residents or need + promised <= self.budget_bytes:
             return None
-        shared = f", of which resident models have {gib(promised)}" if promised else ""
+        shared = f", of which resident models have {in_words(promised)}" if promised else ""
         return NeverFits(
-            f"{model} needs {gib(need)}; the budget is {gib(self.budget_bytes)}{shared}",
+            f"{model} needs {in_words(need)}; the budget is {in_words(self.budget_bytes)}{shared}",
             hint="lower its `context` or `slots`, use a smaller quantization, or raise budget.ram",
         )
-
-
-def gib(size_bytes: int) -> str:
-    """Return a size as messages say it."""
-    return f"{size_bytes / 2**30:.2f} GiB"

@@ -19,7 +19,8 @@ from modelrouter.errors import (
     SlotsBusy,
 )
 from modelrouter.memory.plan import fewest, share_pins
-from modelrouter.scheduler.books import Books, gib
+from modelrouter.memory.sizes import in_words
+from modelrouter.scheduler.books import Books
 from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
 from modelrouter.scheduler.room import MOST_FAILURES, Room, is_impatient
 from modelrouter.types import ModelState
@@ -327,7 +328,7 @@ class Core(Books):
             return f"is not loaded yet, and {place} requests wait for its {slots} slots"
         if room.stands or self.missing_bytes_for(model) <= self.footprints(self.idle()):
             return None
-        need, budget = gib(room.needs.footprint_bytes), gib(self.budget_bytes)
+        need, budget = in_words(room.needs.footprint_bytes), in_words(self.budget_bytes)
         return f"needs {need}; other requests have or wait for too much of the {budget}"
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from modelrouter.engine.process import Engine
 from modelrouter.errors import LoadFailed, ModelRouterError, WorkerDied
+from modelrouter.memory.sizes import in_words
 from modelrouter.registry import ModelSpec, refuse_changed_file
-from modelrouter.scheduler.books import gib
 from modelrouter.scheduler.core import Core
 from modelrouter.scheduler.rates import Rates
 from modelrouter.scheduler.snapshot import Worker
@@ -145,7 +145,7 @@ class Workers:
             return
         is_newest = sum(pin.get_name() == model for pin in self._pins) == 1
         if is_newest and pinned.n_bytes < size_bytes:
-            got, asked = gib(pinned.n_bytes), gib(size_bytes)
+            got, asked = in_words(pinned.n_bytes), in_words(size_bytes)
             log.warning("%s: %s of %s pinned: %s", model, got, asked, pinned.reason)
         self._report(Core.pinned, model, pinned.n_bytes)
 

@@ -180,7 +180,7 @@ async def test_what_never_fits_is_refused_with_the_numbers(specs: Specs) -> None
     scheduler = Scheduler({"a": specs["a"]}, need - 2**20, max_waiting=8)
     with pytest.raises(NeverFits) as refusal:
         await answer(scheduler, "a")
-    needed, budget = f"{need / 2**30:.2f} GiB", f"{(need - 2**20) / 2**30:.2f} GiB"
+    needed, budget = f"{need / 2**20:.1f} MiB", f"{need / 2**20 - 1:.1f} MiB"
     assert refusal.value.message == f"a needs {needed}; the budget is {budget}"
     assert not workers()
 

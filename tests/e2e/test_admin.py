@@ -102,7 +102,7 @@ def test_what_never_fits_is_507(serve: Serve, tmp_path: Path, tiny_gguf: Path) -
     server = serve(config)
     status, answer = server.post("/admin/models/tiny/load", b"")
     assert (status, answer["error"]["code"]) == (507, "never_fits")
-    assert "the budget is 0.00 GiB" in answer["error"]["message"]
+    assert "the budget is 1.0 MiB" in answer["error"]["message"]
     assert not server.workers()
 
 

@@ -186,7 +186,7 @@ def test_a_model_that_never_fits(run: Run, tmp_path: Path, tiny_gguf: Path) -> N
     config.write_text(config.read_text() + '[budget]\nram = "16MiB"\nreserve = "1MiB"\n')
     done = run("ask", "--config", config, "hi")
     assert done.returncode == 69
-    assert "the budget is 0.01 GiB" in done.stderr
+    assert "the budget is 15.0 MiB" in done.stderr
     assert "hint: lower its `context`" in done.stderr
 
 
