@@ -1,7 +1,7 @@
-"""A small model's completions while a larger one decodes in another worker: which priority for it.
+"""A small model's completions while a larger one decodes in another worker: which niceness for it.
 
 The larger is a synthetic model of a 1B geometry at Q4_K, mapped. Both workers start anew in every
-turn; the priorities take turns. For the small model: median and 99th percentile of 32-token
+turn; the claims take turns. For the small model: median and 99th percentile of 32-token
 completions; for the larger: tokens a second, meanwhile, alone, and beside a busy program of
 somebody else's. ADR 15 draws the conclusion.
 """
@@ -22,7 +22,7 @@ from starter import starter_spec
 from modelrouter import synthetic
 from modelrouter.config import ConfigSource, load
 from modelrouter.engine.process import Engine
-from modelrouter.engine.protocol import Priority
+from modelrouter.engine.protocol import Niceness
 from modelrouter.registry import ModelSpec, catalogue
 from modelrouter.types import Delta, Piece, Sampling
 
@@ -42,7 +42,7 @@ code = ["large"]
 general = ["large"]
 """
 ENDLESS = Sampling(temperature=0, frequency_penalty=-2, presence_penalty=-2)
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+CLAIMS: tuple[Niceness, ...] = get_args(Niceness)
 
 numbers = itertools.count()
 
@@ -66,9 +66,9 @@ class Talker:
         self._task = asyncio.create_task(self._talk())
 
     @classmethod
-    async def start(cls, spec: ModelSpec, priority: Priority) -> "Talker":
-        """Load the model at this priority and have it talk."""
-        engine = await Engine.spawn(spec, priority)
+    async def start(cls, spec: ModelSpec, niceness: Niceness) -> "Talker":
+        """Load the model at this niceness and have it talk."""
+        engine = await Engine.spawn(spec, niceness)
         await engine.load()
         talker = cls(engine)
         await talker.begun.wait()
@@ -133,18 +133,18 @@ async def speed_beside_busy_program(talker: Talker) -> float:
 
 
 async def measure(small: ModelSpec, large: ModelSpec) -> None:
-    """Take turns, then print a line for each priority."""
+    """Take turns, then print a line for each niceness."""
     seconds: dict[str, list[float]] = defaultdict(list)
     speeds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(TURNS):
         seconds["none"] += (await small_beside(small, None))[0]
-        for priority in PRIORITIES:
-            talker = await Talker.start(large, priority)
-            speeds[priority, "alone"].append(await talker.speed(SECONDS))
-            speeds[priority, "busy"].append(await speed_beside_busy_program(talker))
+        for niceness in CLAIMS:
+            talker = await Talker.start(large, niceness)
+            speeds[niceness, "alone"].append(await talker.speed(SECONDS))
+            speeds[niceness, "busy"].append(await speed_beside_busy_program(talker))
             times, speed = await small_beside(small, talker)
-            seconds[priority] += times
-            speeds[priority, "beside"].append(speed)
+            seconds[niceness] += times
+            speeds[niceness, "beside"].append(speed)
             await talker.stop()
     print("larger at   small: median     p99     max   larger: alone  busy program  beside small")
     for name, times in seconds.items():
