@@ -10,7 +10,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check mutants format classifier classifier-report clean \
         bench bench-decode bench-start bench-first-token bench-contention bench-niceness \
-        bench-footprint
+        bench-footprint soak soak-mix soak-cgroup soak-long
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,18 @@ bench-niceness: $(VENV)/.dev  ## a small model beside a larger one, at each nice
 
 bench-footprint: $(VENV)/.dev  ## predicted memory beside real workers', over a zoo of models
 	$(BIN)/python benchmarks/footprint.py
+
+soak: $(VENV)/.dev  ## the long proofs with real processes: about 10 minutes
+	$(BIN)/python benchmarks/soak/soak.py mix cgroup long
+
+soak-mix: $(VENV)/.dev  ## 1,000 requests of all kinds, workers killed: the budget, and no request lost
+	$(BIN)/python benchmarks/soak/soak.py mix
+
+soak-cgroup: $(VENV)/.dev  ## the same under a memory limit of the kernel's, where one can be set
+	$(BIN)/python benchmarks/soak/soak.py cgroup
+
+soak-long: $(VENV)/.dev  ## 10,000 short requests: nothing grows
+	$(BIN)/python benchmarks/soak/soak.py long
 
 HAS_POOL = test -n "$(wildcard $(POOL)/*.jsonl)" || { echo "POOL must name the folder of the public prompts"; exit 1; }
 

@@ -111,7 +111,7 @@ async def test_another_signal_is_named(engine: Engine) -> None:
 
 
 async def test_a_worker_that_talks_nonsense_is_gone_once_it_counts_as_dead(engine: Engine) -> None:
-    """It is ended, and dead only once its memory is back: the scheduler lends that out."""
+    """Its death is told only when its memory is back, for the scheduler lends it out at once."""
     engine._reader.feed_data(b"HTTP/1.1 200 OK")
     error = await engine.died
     assert isinstance(error, ProtocolError)

@@ -1,0 +1,42 @@
+"""A small mix of everything at once, workers killed in it: `make soak` has the long one."""
+
+import pytest
+import soak_mix
+from soak_box import LIGHT, build
+from soak_script import script
+
+REQUESTS = 60
+CLIENTS = 6
+KILLS = 3
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> soak_mix.Outcome:
+    """Four models in room for two or three, six clients, sixty requests, kills in each phase."""
+    box = build(tmp_path_factory.mktemp("mix"), LIGHT)
+    asks = script(box.models, REQUESTS, SEED)
+    return soak_mix.run(box, asks, clients=CLIENTS, kills=KILLS, seed=SEED)
+
+
+def test_no_request_is_lost(outcome: soak_mix.Outcome) -> None:
+    """Each request ends exactly once: whole, or with an error that it may have."""
+    assert not outcome.lost
+    assert sorted(end.ask.number for end in outcome.ends) == list(range(REQUESTS))
+    assert outcome.kills.total() > 0
+    assert not outcome.odd_lines
+
+
+def test_the_budget_is_never_exceeded(outcome: soak_mix.Outcome) -> None:
+    """No look at all workers at once finds more than the budget, of real memory or of charges."""
+    assert outcome.peaks.samples > 0
+    assert not outcome.peaks.violations
+    assert 0 < outcome.most_charged_bytes <= outcome.box.budget_bytes
+    for name, charge in outcome.box.charges.items():
+        assert outcome.most[name].anonymous_bytes <= charge, name
+
+
+def test_nothing_is_kept_by_who_left_or_died(outcome: soak_mix.Outcome) -> None:
+    """Afterwards all slots are free, nobody waits, and the server ends without a worker left."""
+    assert not outcome.still_busy
+    assert not outcome.left_behind
