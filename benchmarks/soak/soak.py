@@ -1,4 +1,4 @@
-"""Long proofs with real processes: `python benchmarks/soak/soak.py mix cgroup long`, or some of them.
+"""Long proofs with real processes: `soak.py mix cgroup long`, or some of them.
 
 Each prints a report in Markdown; the exit status is 1 where a promise was broken. What they prove:
 docs/memory.md.
