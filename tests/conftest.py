@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from modelrouter import config, synthetic
 from modelrouter.registry import ModelSpec, catalogue
@@ -18,8 +18,11 @@ from modelrouter.registry import ModelSpec, catalogue
 # A busy machine is slow, not wrong: no example has a deadline.
 HOUSE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("house", HOUSE)
-# For `make mutants`, which runs the same tests a hundred times: few examples, always the same.
-settings.register_profile("mutants", HOUSE, max_examples=40, derandomize=True, print_blob=False)
+# For `make mutants`, which runs the same tests a hundred times: few examples, always the same, and
+# a failure is enough, however long it is.
+settings.register_profile(
+    "mutants", HOUSE, max_examples=40, derandomize=True, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("house")
 
 MakeSpec: TypeAlias = Callable[..., ModelSpec]

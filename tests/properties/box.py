@@ -18,9 +18,10 @@ MAX_WAITING = 3
 class Box(BoxBooks):
     """The machine under a core."""
 
-    def __init__(self, models: dict[str, Needs], budget: int) -> None:
-        """Begin with nothing loaded, at time 0."""
+    def __init__(self, models: dict[str, Needs], budget: int, lockable: int) -> None:
+        """Begin with nothing loaded, at time 0; no worker can pin more than is `lockable`."""
         super().__init__(models, budget)
+        self.lockable = lockable
         self.core = Core(models, budget, MAX_WAITING, PATIENCE)
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────────
@@ -157,15 +158,16 @@ class Box(BoxBooks):
     def answer_pin(self, name: str, lacks: int = 0) -> None:
         """Report the end of the oldest Pin.
 
-        The last one gets all it was told to pin but what the system refuses, which `lacks`; one
-        that another came after may have stopped anywhere on its way, `lacks` short of its goal.
+        The worker gets as much as can be locked. One that has another goal already may have stopped
+        on its way, `lacks` short of this one.
         """
         model, pins = self.models[name], self.models[name].pins
         goal = pins.unanswered.pop(0)
+        lacks = lacks if pins.unanswered else 0
         if goal >= pins.real:
-            pins.real = max(pins.real, goal - lacks)
+            pins.real = max(pins.real, min(goal, self.lockable) - lacks)
         else:
-            pins.real = min(pins.real, goal + (lacks if pins.unanswered else 0))
+            pins.real = min(pins.real, goal + lacks)
         if not pins.unanswered and model.worker is Worker.LOADED:
             pins.held = pins.real
             if pins.real < goal:

@@ -42,10 +42,14 @@ ROUNDS = 60
 class Scheduling(RuleBasedStateMachine):
     """Requests, workers, memory and time do what they like; the core must keep its promises."""
 
-    @initialize(needs=st.lists(NEEDS, min_size=3, max_size=len(NAMES)), budget=BUDGETS)
-    def start(self, needs: list[Needs], budget: int) -> None:
-        """Begin with a few models and a budget."""
-        self.box = Box(dict(zip(NAMES, needs, strict=False)), budget)
+    @initialize(
+        needs=st.lists(NEEDS, min_size=3, max_size=len(NAMES)),
+        budget=BUDGETS,
+        lockable=st.sampled_from([20, 20, 5, 2]),
+    )
+    def start(self, needs: list[Needs], budget: int, lockable: int) -> None:
+        """Begin with a few models and a budget; workers may lock much or little memory."""
+        self.box = Box(dict(zip(NAMES, needs, strict=False)), budget, lockable)
 
     def pick(self, index: int, states: set[Worker]) -> Model | None:
         """Return one of the models whose worker is in one of these states, if any is."""
@@ -147,7 +151,7 @@ class Scheduling(RuleBasedStateMachine):
                 box.die(model.name)
             box.tick(LONGEST_BACK_OFF)
 
-    @rule(index=INDICES, lacks=st.sampled_from([0, 0, 0, 1, 3]))
+    @rule(index=INDICES, lacks=st.sampled_from([0, 1, 3]))
     def answer_pin(self, index: int, lacks: int) -> None:
         """A worker has pinned what it was told to, or less; perhaps it is just being ended."""
         asked = [m for m in self.box.models.values() if m.pins.unanswered]
@@ -323,5 +327,5 @@ def _work_off(box: Box) -> None:
 
 TestScheduling = Scheduling.TestCase
 TestScheduling.settings = settings(
-    max_examples=5 * settings().max_examples, stateful_step_count=50, database=None
+    max_examples=8 * settings().max_examples, stateful_step_count=50, database=None
 )
