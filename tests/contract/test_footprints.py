@@ -151,7 +151,9 @@ def test_every_way_to_run_a_model_is_asked_about(own_spec: ModelSpec) -> None:
     for spec, asked in zip(ladder, together.ladders["tiny"], strict=True):
         alone = told(replace(spec, facts=replace(spec.facts, fingerprint="0" * 32)))
         assert replace(alone, worker_bytes=0) == replace(asked.footprint, worker_bytes=0)
-        assert abs(alone.worker_bytes - asked.footprint.worker_bytes) < MIB
+        assert (
+            abs(alone.worker_bytes - asked.footprint.worker_bytes) < 4 * MIB
+        )  # heap of two processes, not the same to the page
 
 
 def test_the_rest_of_the_catalogue_stays(tiny_spec: ModelSpec) -> None:

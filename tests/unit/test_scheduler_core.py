@@ -236,6 +236,16 @@ def test_a_resident_that_is_there_keeps_its_room_when_the_budget_shrinks() -> No
     assert core.arrived(3, "b") == [Grant(3, "b")]
 
 
+def test_residents_that_are_there_stay_in_use_though_the_budget_cannot_hold_them() -> None:
+    """All of them; what would fit beside one of them does not fit beside both."""
+    core = ByHand(25, a=needs(is_resident=True), b=needs(is_resident=True), c=needs(2))
+    core.ready("a", 0)
+    core.ready("b", 1)
+    assert core.budget(12) == []
+    assert isinstance(the_refusal(core.arrived(2, "c")), NeverFits)
+    assert core.arrived(3, "b") == [Grant(3, "b")]
+
+
 def test_a_full_line_says_how_long_it_is() -> None:
     """The line of one model is bounded; those of others are not touched by it."""
     core = ByHand(20, max_waiting=1, a=needs(), b=needs())

@@ -226,6 +226,14 @@ def test_a_dismissed_model_is_not_loaded_because_it_was_warmed_before() -> None:
     assert core.unloaded("a") == []
 
 
+def test_a_warmed_model_that_is_dismissed_before_it_had_room_is_not_loaded() -> None:
+    """The wish is taken back, also where there is nothing to unload yet."""
+    core = ByHand(a=needs(), b=needs())
+    core.at_work("a", 0)
+    assert core.warmed("b") == core.dismissed("b") == []
+    assert core.left(0) == []
+
+
 def test_a_dismissed_residents_room_stays_promised() -> None:
     """Whoever asks for it may have it back, so what fits only without it is refused."""
     core = ByHand(15, a=needs(is_resident=True), b=needs())

@@ -202,7 +202,7 @@ def test_the_busier_of_two_has_the_pin() -> None:
 @pytest.mark.parametrize(("uses", "moves"), [(3, False), (9, True)])
 def test_a_pin_moves_to_a_much_busier_model_only(uses: int, moves: bool) -> None:  # noqa: FBT001
     """Moving it means reading gigabytes again; the new one grows as the old one lets go."""
-    core = ByHand(20, a=needs(5, pinnable=10), b=needs(5, pinnable=10))
+    core = ByHand(20, b=needs(5, pinnable=10), a=needs(5, pinnable=10))
     core.ready("a", 0)
     core.pinned("a", 10)
     core.at_work("b", 1)
