@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check mutants format classifier classifier-report clean \
-        bench bench-decode bench-start bench-first-token bench-contention \
+        bench bench-decode bench-start bench-first-token bench-contention bench-niceness \
         bench-footprint soak soak-mix soak-cgroup soak-long
 
 help:  ## list the targets
@@ -37,7 +37,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-start bench-decode bench-first-token bench-contention bench-footprint  ## every measurement
+bench: bench-start bench-decode bench-first-token bench-contention bench-niceness bench-footprint  ## every measurement
 
 bench-start: $(VENV)/.dev  ## how long --help and the imports take
 	$(BIN)/python benchmarks/start.py
@@ -50,6 +50,9 @@ bench-first-token: $(VENV)/.dev  ## ask's first token beside llama_cpp.Llama's
 
 bench-contention: $(VENV)/.dev  ## decoding beside a busy program, with libgomp's spinning and ours
 	$(BIN)/python benchmarks/contention.py
+
+bench-niceness: $(VENV)/.dev  ## a small model beside a larger one, at each niceness of the larger
+	$(BIN)/python benchmarks/niceness.py
 
 bench-footprint: $(VENV)/.dev  ## predicted memory beside real workers', over a zoo of models
 	$(BIN)/python benchmarks/footprint.py
