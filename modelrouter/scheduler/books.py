@@ -16,6 +16,9 @@ from modelrouter.types import ModelState
 STAYING: Final = 4
 """A pin moves on to a model that is so many times busier than the one that has it."""
 
+MOST_URGENT: Final = (-1, 0)
+"""Before every ticket: the budget itself has shrunk."""
+
 
 class Books:
     """All models' rooms under one budget, at one moment."""
@@ -53,19 +56,18 @@ class Books:
         idle = [item for item in self.rooms.items() if item[1].is_evictable]
         return [name for name, _ in sorted(idle, key=lambda item: self.worth(item[1]))]
 
-    def drainable(self, room: Room) -> dict[str, int]:
-        """Return the footprints of models at work that may run dry for a room's first ticket.
+    def drainable(self, urgency: tuple[int, int]) -> dict[str, int]:
+        """Return the footprints of models at work that may run dry for something so urgent.
 
         None that a more urgent ticket waits for. Those that do so already come first: the leases
         that end make them seem worth more, and others would begin in their place, for ever.
         """
-        mine = self.urgency(room)
         at_work = [
             (name, other)
             for name, other in self.rooms.items()
             if other.stands
             and not (other.is_idle or other.needs.is_resident)
-            and self.urgency(other) > mine
+            and self.urgency(other) > urgency
         ]
         at_work.sort(key=lambda item: (not item[1].is_draining, self.worth(item[1])))
         return {name: other.needs.footprint_bytes for name, other in at_work}

@@ -20,7 +20,7 @@ from modelrouter.errors import (
 )
 from modelrouter.memory.plan import fewest, share_pins
 from modelrouter.memory.sizes import in_words
-from modelrouter.scheduler.books import Books
+from modelrouter.scheduler.books import MOST_URGENT, Books
 from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
 from modelrouter.scheduler.room import MOST_FAILURES, Room, is_impatient
 from modelrouter.types import ModelState
@@ -61,14 +61,15 @@ class Core(Books):
         room.waiting.append(ticket)
         return self._settle()
 
-    def left(self, ticket_id: int, now: float) -> list[Effect]:
-        """A request is over, wherever it was: its caller went away, or its work is done."""
+    def left(self, ticket_id: int, now: float, *, has_answer: bool = False) -> list[Effect]:
+        """A request is over, wherever it was: its caller went away, or it has its answer."""
         self.now = now
         for room in self.rooms.values():
             if ticket_id in room.leases:
                 room.leases.remove(ticket_id)
                 room.used(now)
-                room.healed()
+                if has_answer:
+                    room.healed()
             room.waiting = [ticket for ticket in room.waiting if ticket.id != ticket_id]
         return self._settle()
 
@@ -199,20 +200,24 @@ class Core(Books):
                 yield Grant(ticket.id, model)
 
     def _mark_draining(self) -> None:
-        """Let models at work run dry, where somebody has waited too long for their memory."""
+        """Let models at work run dry that the budget, or somebody impatient, wants out."""
         chosen = self._to_drain()
         for name, room in self.rooms.items():
             room.is_draining = name in chosen
 
     def _to_drain(self) -> list[str]:
-        """Return models that will do for the first who lacks memory; none in vain."""
+        """Return models to run dry: for a budget that shrank, all that it takes; then those that
+        will do for the first who lacks memory, none in vain.
+        """
         idle_bytes = self.footprints(name for name, room in self.rooms.items() if room.is_idle)
+        if (over_bytes := self.missing_bytes(0) - idle_bytes) > 0:
+            return fewest(over_bytes, self.drainable(MOST_URGENT))
         for name, room in self.wanted():
             missing_bytes = self.missing_bytes_for(name) - idle_bytes
             if missing_bytes > 0:
                 if not any(is_impatient(t, self.now, self.patience_seconds) for t in room.waiting):
                     return []
-                chosen = fewest(missing_bytes, self.drainable(room))
+                chosen = fewest(missing_bytes, self.drainable(self.urgency(room)))
                 return chosen if self.footprints(chosen) >= missing_bytes else []
         return []
 

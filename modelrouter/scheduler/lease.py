@@ -33,9 +33,12 @@ class Lease:
         )
         return self._stream
 
-    def end(self) -> None:
-        """Stop what still runs; learn from what came to its end."""
-        if self._stream is not None:
-            self._stream.cancel()
-            if self._stream.done is not None:
-                self._rate.answered(self._stream.done)
+    def end(self) -> bool:
+        """Stop what still runs, learn from an answer that is whole; tell whether it is."""
+        if self._stream is None:
+            return False
+        self._stream.cancel()
+        if self._stream.done is None:
+            return False
+        self._rate.answered(self._stream.done)
+        return True

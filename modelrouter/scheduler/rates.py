@@ -74,8 +74,9 @@ class Rates:
         self._rates: dict[str, Rate] = {} if path is None else _read(path)
 
     def of(self, identity: str) -> Rate:
-        """Return a model's rate, which takes new figures in."""
-        return self._rates.setdefault(identity, Rate())
+        """Return a model's rate, which takes new figures in; it is then the one used last."""
+        rate = self._rates[identity] = self._rates.pop(identity, Rate())
+        return rate
 
     def save(self) -> None:
         """Write the rates down, those used last; a folder that cannot be written is a warning."""

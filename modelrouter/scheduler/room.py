@@ -32,7 +32,7 @@ class Room:
     is_dismissed: bool = False
     """To be unloaded as soon as nobody uses it, because a person said so."""
     is_draining: bool = False
-    """Grants nothing any more: somebody has waited too long for its memory."""
+    """Grants nothing more: the budget, or somebody who has waited too long, wants its memory."""
 
     pin_target_bytes: int = 0
     pin_held_bytes: int = 0
@@ -79,7 +79,7 @@ class Room:
 
     @property
     def is_evictable(self) -> bool:
-        """True where it is idle, or has run dry for somebody who has waited too long."""
+        """True where it is idle, or has run dry for whoever wants its memory."""
         return self.is_idle or (self.stands and self.is_draining and not self.leases)
 
     @property

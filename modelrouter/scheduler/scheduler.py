@@ -181,16 +181,17 @@ class Scheduler:
         ticket = Ticket(next(self._ticket_ids), model, since, priority, may_wait, deadline)
         on_ticket(ticket.id)
         promise = self._promises[ticket.id] = asyncio.get_running_loop().create_future()
+        has_answer = False
         try:
             self._carry_out(self._core.arrived(ticket))
             lease = Lease(await promise, self._rates.of(self._specs[model].identity))
             try:
                 yield lease
             finally:
-                lease.end()
+                has_answer = lease.end()
         finally:
             del self._promises[ticket.id]
-            self._carry_out(self._core.left(ticket.id, _now()))
+            self._carry_out(self._core.left(ticket.id, _now(), has_answer=has_answer))
 
     async def close(self) -> None:
         """End all workers and wait until they are gone; who still waits for a slot is told."""

@@ -109,14 +109,14 @@ class Box(BoxBooks):
         self.take(self.core.arrived(wish))
         return wish.id
 
-    def leave(self, ticket_id: int) -> None:
-        """Let a request go, wherever it stands."""
+    def leave(self, ticket_id: int, *, has_answer: bool = True) -> None:
+        """Let a request go, wherever it stands; one that held a slot may have its answer."""
         for model in self.models.values():
             model.line = [ticket for ticket in model.line if ticket.id != ticket_id]
             if ticket_id in model.holders:
                 model.holders.remove(ticket_id)
-                model.failures = 0
-        self.take(self.core.left(ticket_id, self.now))
+                model.failures = 0 if has_answer else model.failures
+        self.take(self.core.left(ticket_id, self.now, has_answer=has_answer))
 
     def warm(self, name: str) -> None:
         """Let somebody want a model before anybody asks; one that has failed is tried again."""

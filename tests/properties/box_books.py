@@ -185,10 +185,13 @@ class BoxBooks:
         )
 
     def drains(self, model: Model) -> bool:
-        """Tell whether a model at work may have to give way to someone who has waited too long.
+        """Tell whether a model at work may have to give way: to a budget that shrank, or to someone
+        who has waited too long.
 
         That is the first for whom idle models do not suffice, where less urgent ones would.
         """
+        if self.standing() - self.idle() > self.budget:
+            return not model.needs.is_resident
         lacking = [m for m in self.unserved() if self.lacking(m) > self.idle()]
         if not lacking or not any(map(self.is_impatient, lacking[0].line)):
             return False

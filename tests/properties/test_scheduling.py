@@ -105,12 +105,12 @@ class Scheduling(RuleBasedStateMachine):
         _work_off(self.box)
 
     @precondition(lambda self: self.box.waiting or self.box.leased)
-    @rule(index=st.integers(0, 20), later=LATER)
-    def leave(self, index: int, later: int) -> None:
+    @rule(index=st.integers(0, 20), later=LATER, has_answer=st.booleans())
+    def leave(self, index: int, later: int, has_answer: bool) -> None:  # noqa: FBT001
         """A caller goes away, or is done."""
         present = [*self.box.waiting, *self.box.leased]
         self.box.now += later
-        self.box.leave(present[index % len(present)])
+        self.box.leave(present[index % len(present)], has_answer=has_answer)
 
     @precondition(lambda self: self.box.refused)
     @rule()

@@ -60,9 +60,9 @@ class ByHand:
         deadline = None if seconds is None else since + seconds
         return self.core.arrived(Ticket(ticket, model, since, deadline=deadline, **wish))
 
-    def left(self, ticket: int, later: float = 0) -> list[Effect]:
-        """Let a ticket go."""
-        return self.core.left(ticket, self._at(later))
+    def left(self, ticket: int, later: float = 0, *, has_answer: bool = True) -> list[Effect]:
+        """Let a ticket go, with its answer unless told otherwise."""
+        return self.core.left(ticket, self._at(later), has_answer=has_answer)
 
     def loaded(self, model: str, later: float = 0) -> list[Effect]:
         """Let a load end well."""

@@ -140,3 +140,14 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     rates.of("a").load_seconds = 1.0
     rates.save()
     assert caplog.messages[-1].startswith("the speeds measured are not kept: ")
+
+
+def test_what_was_used_last_is_kept(tmp_path: Path) -> None:
+    """A model known for long and used today outlives those that were tried once since."""
+    rates = Rates(tmp_path / "rates.json")
+    for name in ("old", *(f"tried {n}" for n in range(MOST_MODELS - 1)), "old", "new"):
+        rates.of(name).answered(done())
+    rates.save()
+    kept = Rates(tmp_path / "rates.json")
+    assert kept.of("old").decode_tokens_per_second == 25
+    assert kept.of("tried 0").decode_tokens_per_second is None

@@ -161,6 +161,28 @@ def test_a_budget_cut_unloads_what_is_idle_and_loads_nothing() -> None:
     assert core.left(0) == [Unload("a")]
 
 
+def test_a_budget_cut_takes_the_room_of_models_at_work_once_their_requests_have_ended() -> None:
+    """Both are in the way of what is left; neither takes a request more."""
+    core = ByHand(budget=20, a=needs(slots=2), b=needs(slots=2))
+    core.at_work("a", 0)
+    core.at_work("b", 1)
+    core.budget(9)
+    assert isinstance(the_refusal(core.arrived(2, "a")), NeverFits)
+    assert core.left(0) == [Unload("a")]
+    assert core.left(1) == [Unload("b")]
+
+
+def test_a_budget_cut_takes_no_more_than_it_must_from_models_at_work() -> None:
+    """The one that is worth less runs dry; the other goes on granting."""
+    core = ByHand(budget=20, a=needs(slots=2, load_seconds=9), b=needs(slots=2))
+    core.at_work("a", 0, seconds=9)
+    core.at_work("b", 1)
+    core.budget(10)
+    assert core.arrived(2, "b") == []
+    assert core.arrived(3, "a") == [Grant(3, "a")]
+    assert core.left(1) == [Unload("b")]
+
+
 def test_a_budget_that_grows_lets_the_waiting_in() -> None:
     """A new budget is heeded at once."""
     core = ByHand(10, a=needs(), b=needs())

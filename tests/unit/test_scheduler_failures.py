@@ -241,3 +241,16 @@ def test_a_dismissed_residents_room_stays_promised() -> None:
     core.dismissed("a")
     core.unloaded("a")
     assert isinstance(the_refusal(core.arrived(1, "b")), NeverFits)
+
+
+def test_only_an_answer_breaks_a_row_of_failures() -> None:
+    """A caller who goes away in the middle says nothing of the model's health."""
+    core = ByHand(a=needs())
+    core.arrived(0, "a")
+    core.load_failed("a", ERROR)
+    core.at_work("a", 1)
+    core.left(1, has_answer=False)
+    assert core.room("a").failures == 1
+    assert core.arrived(2, "a") == [Grant(2, "a")]
+    core.left(2)
+    assert core.room("a").failures == 0
