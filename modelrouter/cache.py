@@ -125,9 +125,9 @@ class ResultCache:
         """Do `find` in the cache's own thread: a busy database must not hold up the rest."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.find, key)
 
-    async def store_aside(self, key: str, answer: Answer) -> None:
-        """Do `store` in the cache's own thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.store, key, answer)
+    def store_soon(self, key: str, answer: Answer) -> None:
+        """Do `store` in the cache's own thread, before any later `find_aside` or `close`."""
+        self._thread.submit(self.store, key, answer)
 
     def find(self, key: str) -> Answer | None:
         """Return the stored answer, or None."""

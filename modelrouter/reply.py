@@ -105,12 +105,6 @@ class Reply:
             self.text += event.text
             yield event.text
 
-    def answer(self) -> Answer | None:
-        """Return the whole answer for the cache; None where it was left or cut off."""
-        if self.finish is None or self.finish == "cancelled" or self.usage is None:
-            return None
-        return Answer(self.text, self.finish, self.usage, self.trace.elapsed_ms() / 1000)
-
     def to_json(self) -> dict[str, Fact]:
         """Return the answer's explanation as plain values, the same on every surface."""
         prediction, decision = self.route.prediction, self.route.decision

@@ -5,9 +5,10 @@ It decides nothing and runs nothing itself: it calls the parts in order and keep
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from modelrouter.cache import Answer, ResultCache, answer_key
 from modelrouter.classifier import Classifier
@@ -20,6 +21,7 @@ from modelrouter.errors import (
     EngineError,
     ModelRouterError,
 )
+from modelrouter.flights import Flights, Work
 from modelrouter.policy import Policy
 from modelrouter.registry import ModelSpec
 from modelrouter.reply import Reply, Route
@@ -27,7 +29,17 @@ from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
 from modelrouter.trace import Fact, Trace
-from modelrouter.types import CacheUse, Candidate, Decision, Piece, Request, Sampling, Task
+from modelrouter.types import (
+    CacheUse,
+    Candidate,
+    Decision,
+    Delta,
+    Done,
+    Piece,
+    Request,
+    Sampling,
+    Task,
+)
 
 PRIORITIES: Mapping[Task, Priority] = {
     "completion": Priority.INTERACTIVE,
@@ -39,17 +51,21 @@ PRIORITIES: Mapping[Task, Priority] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The request made ready for one candidate. `key` None: its answer is not for the cache."""
+    """The request made ready for one candidate.
+
+    `key` None: its answer is this caller's alone, another time there may be another. `cache_use` is
+    how the cache was used where the answer was not in it.
+    """
 
     candidate: Candidate
     pieces: tuple[Piece, ...]
     sampling: Sampling
     key: str | None
+    cache_use: CacheUse
 
-    @property
-    def cache_use(self) -> CacheUse:
-        """How the cache was used where the answer was not in it."""
-        return "bypass" if self.key is None else "miss"
+
+News: TypeAlias = int | Job | Delta | Done
+"""What comes of a flight: the lines it stands in, the job that got a slot, the answer."""
 
 
 class Router:
@@ -70,6 +86,7 @@ class Router:
         self._results = results
         self._scheduler = scheduler
         self._conversations = Conversations()
+        self._flights: Flights[News] = Flights()
 
     @asynccontextmanager
     async def ask(
@@ -89,18 +106,14 @@ class Router:
                 self._conversations.note(request.messages, answer.text, job.candidate.model)
                 yield Reply.replayed(answer, route, job.candidate, trace)
                 return
-            async with self._lease_first(jobs, route, trace, on_ticket) as (job, lease):
-                stream = lease.generate(
-                    job.pieces,
-                    max_tokens=request.max_tokens,
-                    stop=request.stop,
-                    sampling=job.sampling,
-                )
-                reply = Reply(stream, route, job.candidate, job.cache_use, trace)
+            flight = _flight_key(route, jobs)
+            if flight in self._flights:
+                trace.note("joined", waits_for="the same question, which somebody asks already")
+            async with self._flights.join(flight, self._answer(jobs, route, trace)) as news:
+                job = await _boarded(news, on_ticket)
+                reply = Reply(_events(news), route, job.candidate, job.cache_use, trace)
                 yield reply
         self._conversations.note(request.messages, reply.text, reply.model)
-        # Out of the time limit: the answer is whole, and a busy cache must not make an error of it.
-        await self._store(job, reply)
 
     def route(self, request: Request, trace: Trace) -> Route:
         """Classify the request and let the policy choose: the path up to the decision."""
@@ -159,9 +172,10 @@ class Router:
             raise BadModelFile(f"{spec.name}: {error.message}", hint=error.hint) from error
         sampling = dataclasses.replace(spec.sampling, **request.sampling)
         key = None
-        if self._results is not None and request.use_cache and sampling.is_repeatable:
+        if request.use_cache and sampling.is_repeatable:
             key = answer_key(spec.identity, pieces, request.max_tokens, request.stop, sampling)
-        return Job(candidate, pieces, sampling, key)
+        is_cached = self._results is not None and key is not None
+        return Job(candidate, pieces, sampling, key, "miss" if is_cached else "bypass")
 
     async def _find(self, jobs: Sequence[Job], trace: Trace) -> tuple[Job, Answer] | None:
         """Look the candidates' answers up, in their order."""
@@ -170,6 +184,33 @@ class Router:
                 trace.note("cache hit", model=job.candidate.model, saved_s=round(answer.seconds, 3))
                 return job, answer
         return None
+
+    def _answer(self, jobs: Sequence[Job], route: Route, trace: Trace) -> Work[News]:
+        """Return the work of answering: a slot, the answer as it comes, and its keeping."""
+        request = route.request
+
+        async def work(tell: Callable[[News], None]) -> None:
+            async with self._lease_first(jobs, route, trace, tell) as (job, lease):
+                tell(job)
+                text = ""
+                async for event in lease.generate(
+                    job.pieces,
+                    max_tokens=request.max_tokens,
+                    stop=request.stop,
+                    sampling=job.sampling,
+                ):
+                    if isinstance(event, Delta):
+                        text += event.text
+                    elif event.finish != "cancelled":
+                        seconds = trace.elapsed_ms() / 1000
+                        self._keep(job, Answer(text, event.finish, event.usage, seconds))
+                    tell(event)
+
+        return work
+
+    def _keep(self, job: Job, answer: Answer) -> None:
+        if self._results is not None and job.key is not None:
+            self._results.store_soon(job.key, answer)
 
     @asynccontextmanager
     async def _lease_first(
@@ -218,10 +259,28 @@ class Router:
             return None
         return await self._results.find_aside(job.key)
 
-    async def _store(self, job: Job, reply: Reply) -> None:
-        answer = reply.answer()
-        if self._results is not None and job.key is not None and answer is not None:
-            await self._results.store_aside(job.key, answer)
+
+def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:
+    """Return what two requests must have in common to be answered as one; None where nothing is."""
+    if any(job.key is None for job in jobs):
+        return None
+    wishes = tuple((job.candidate, job.key) for job in jobs)
+    return (wishes, route.decision.when_full, route.prediction.task)
+
+
+async def _boarded(news: AsyncIterator[News], on_ticket: Callable[[int], None]) -> Job:
+    """Wait for the job that gets a slot; `on_ticket` hears of the lines until then."""
+    while not isinstance(item := await anext(news), Job):
+        assert isinstance(item, int)
+        on_ticket(item)
+    return item
+
+
+async def _events(news: AsyncIterator[News]) -> AsyncIterator[Delta | Done]:
+    """Yield what comes after the boarding."""
+    async for item in news:
+        assert isinstance(item, Delta | Done)
+        yield item
 
 
 @asynccontextmanager

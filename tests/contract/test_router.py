@@ -10,7 +10,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +25,7 @@ from modelrouter.errors import (
     ModelRouterError,
     NeverFits,
     UnknownModel,
+    WorkerDied,
 )
 from modelrouter.reply import Reply
 from modelrouter.trace import Trace
@@ -142,18 +143,16 @@ def steps(trace: Trace | None) -> list[str]:
 async def test_a_busy_cache_makes_no_error_of_a_whole_answer(
     open_app: OpenApp, tmp_path: Path
 ) -> None:
-    """Storing comes after the time limit: who has the answer is not told that time was up."""
+    """Nobody waits for the storing, which the time limit could end."""
     async with open_app() as app:
         await answered(app, asking())  # the model is loaded, the cache's database made
         (database,) = (tmp_path / "home").rglob("cache.db")
         with closing(sqlite3.connect(database)) as other:
             async with app.router.ask(asking("And a tuple?", max_tokens=2, seconds=1.5)) as reply:
-                other.execute("BEGIN EXCLUSIVE")  # held for longer than the limit
+                other.execute("BEGIN EXCLUSIVE")
                 async for _ in reply:
                     pass
             assert reply.finish is not None
-        fresh = await answered(app, asking("And a tuple?", max_tokens=2))
-    assert fresh.cache_use == "miss"
 
 
 async def in_line(app: App, model: str, task: asyncio.Task[Reply]) -> None:
@@ -254,11 +253,11 @@ async def test_the_cache_can_be_turned_off(open_app: OpenApp) -> None:
 async def test_an_answer_that_was_left_is_not_stored(open_app: OpenApp) -> None:
     """Half an answer is never given for a whole one."""
     async with open_app() as app:
-        async with app.router.ask(asking()) as left:
+        async with app.router.ask(asking(max_tokens=None)) as left:
             async for _ in left:
                 break
         assert left.finish is None
-        assert (await answered(app, asking())).cache_use == "miss"
+        assert (await answered(app, asking(max_tokens=None))).cache_use == "miss"
 
 
 async def test_leaving_early_frees_the_slot_at_once(open_app: OpenApp) -> None:
@@ -440,3 +439,59 @@ async def test_the_budget_is_what_the_file_says(open_app: OpenApp) -> None:
     whole, half = open_app(ram="100%").budget, open_app(ram="50%").budget
     assert whole.ram_bytes // 2 == half.ram_bytes
     assert half.origin == "models.toml"
+
+
+async def test_the_same_question_at_once_is_answered_once(open_app: OpenApp) -> None:
+    """Three ask: each hears the whole answer, and one slot was leased for all of them."""
+    async with open_app(cache=False) as app:
+        replies = await asyncio.gather(*(answered(app, asking(max_tokens=40)) for _ in range(3)))
+    assert len({reply.text for reply in replies}) == 1
+    assert len({reply.usage for reply in replies}) == 1
+    assert [steps(reply.trace)[2] for reply in replies] == ["lease", "joined", "joined"]
+
+
+async def test_the_work_goes_on_while_anybody_listens(open_app: OpenApp) -> None:
+    """The one who asked first leaves in the middle; who joined hears all of it, and it is kept."""
+    request = asking(max_tokens=None)
+    async with open_app() as app, AsyncExitStack() as block:
+        first = await block.enter_async_context(app.router.ask(request))
+        begun = await anext(aiter(first))
+        async with app.router.ask(request) as second:
+            await block.aclose()
+            text = "".join([text async for text in second])
+        again = await answered(app, request)
+    assert first.finish is None
+    assert text.startswith(begun)
+    assert steps(second.trace) == ["classify", "decide", "joined", "first text", "done"]
+    assert (again.cache_use, again.text) == ("hit", text)
+
+
+async def test_different_questions_are_not_taken_for_one(open_app: OpenApp) -> None:
+    """Another seed, another length, no seed at all: each has a slot of its own."""
+    requests = [
+        asking(temperature=1, seed=1),
+        asking(temperature=1, seed=2),
+        asking(temperature=1, seed=2, max_tokens=9),
+        asking(temperature=1),
+        asking(temperature=1),
+        asking(use_cache=False),
+        asking(use_cache=False),
+    ]
+    async with open_app() as app:
+        replies = await asyncio.gather(*(answered(app, request) for request in requests))
+    assert ["joined" in steps(reply.trace) for reply in replies] == [False] * len(requests)
+
+
+async def test_an_error_is_told_to_all_who_joined(open_app: OpenApp) -> None:
+    """Each has its own, with its own trace."""
+    async with open_app() as app:
+        asked = [asyncio.create_task(answered(app, asking(max_tokens=None))) for _ in range(2)]
+        while app.scheduler.status().of("a").active == 0:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        worker = app.scheduler.status().of("a").pid
+        assert worker is not None
+        os.kill(worker, signal.SIGKILL)
+        errors = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in errors] == [WorkerDied, WorkerDied]
+    traces = [error.trace for error in errors if isinstance(error, ModelRouterError)]
+    assert traces[0] is not traces[1]
