@@ -83,8 +83,12 @@ def _cells(model: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _state(model: dict[str, Any]) -> str:
-    share = model["loaded_share"]
-    return model["state"] if share is None else f"{model['state']} {share:.0%}"
+    """Return the state, and how much of the load is done, or of pinning what it is to pin."""
+    if (share := model["loaded_share"]) is not None:
+        return f"{model['state']} {share:.0%}"
+    if (share := model["pinned_share"]) is not None:
+        return f"{model['state']}, {share:.0%} pinned"
+    return str(model["state"])
 
 
 def _memory(model: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def _plan(model: Any, load: Load) -> Planned:
 def _account(context: Any) -> Account:
     if not sys.platform.startswith("linux"):
         raise EngineError("llama.cpp's account of its buffers can be read on Linux only")
-    library = ctypes.CDLL(lib._lib._name)  # noqa: SLF001 - a handle whose types are our own
+    library = llama.library()
     try:
         ask, name = library[ACCOUNT], library.ggml_backend_buft_name
     except AttributeError as error:

@@ -24,6 +24,7 @@ from modelrouter.engine.backend import (
     check_seq,
     check_token,
 )
+from modelrouter.engine.mapping import Mapped, unread
 from modelrouter.engine.protocol import Load
 from modelrouter.errors import EngineError, LoadFailed
 from modelrouter.types import KvType, Piece, Sampling
@@ -61,7 +62,9 @@ class LlamaBackend:
         self._context = self._model = None
         lib.llama_log_set(log_warnings, None)
         lib.llama_backend_init()
-        self._model = open_model(load, progress)
+        self.refusals: tuple[str, ...] = ()
+        self.mappings: tuple[Mapped, ...] = ()
+        self._model = self._open(load, progress)
         try:
             self._context = make_context(self._model, load)
         except LoadFailed:
@@ -78,6 +81,15 @@ class LlamaBackend:
         self._batch = _Batch(load.batch_rows)
         self._interrupt_flag = ctypes.create_string_buffer(2)
         _watch_flag(self._context, self._interrupt_flag)
+
+    def _open(self, load: Load, progress: Callable[[float], None]) -> Any:
+        if load.whole:
+            return open_model(load, progress)
+        with unread([*{load.path, *(span.path for span in load.weights)}], library()) as outcome:
+            model = open_model(load, progress)
+        self.mappings = tuple(outcome.mappings)
+        self.refusals = () if outcome.refusal is None else (outcome.refusal,)
+        return model
 
     def tokenize(self, pieces: Sequence[Piece]) -> list[int]:
         """Return the pieces' tokens; one beginning-of-text where the model wants it, never two."""
@@ -187,6 +199,11 @@ def open_model(
         lib.llama_model_free(model)
         raise LoadFailed(f"{load.path} is not a model that continues text")
     return model
+
+
+def library() -> ctypes.CDLL:
+    """Return a handle of llama.cpp whose functions have the types that its user gives them."""
+    return ctypes.CDLL(lib._lib._name)  # noqa: SLF001 - where the bindings found it
 
 
 def trim_heap() -> None:

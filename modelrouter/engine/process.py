@@ -51,8 +51,8 @@ from modelrouter.types import Delta, Done, Piece, Sampling
 log = logging.getLogger(__name__)
 
 SILENT_LOAD_SECONDS = 600.0
-"""A load that tells nothing for so long is stuck. A mapped 40 GB file tells nothing while it is
-read.
+"""A load that tells nothing for so long is stuck. A mapped file tells nothing where llama.cpp reads
+it whole (`mapping.py` says when): 40 GB from a slow disk.
 """
 STOP_SECONDS = 5.0
 """How long a worker may take to leave once its socket is closed, before it is killed."""

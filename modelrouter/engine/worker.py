@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from modelrouter.engine.backend import Backend
 from modelrouter.engine.batcher import Batcher, Event
@@ -36,6 +37,9 @@ from modelrouter.engine.protocol import (
 )
 from modelrouter.engine.residency import Residency
 from modelrouter.errors import EngineError, ModelRouterError
+
+if TYPE_CHECKING:
+    from modelrouter.engine.llama import LlamaBackend
 
 LOADING_STEPS = 50
 """How often a load's progress is told, at most."""
@@ -168,7 +172,7 @@ def first_message(channel: Channel) -> Load:
     return message
 
 
-def load_model(load: Load, channel: Channel) -> Backend:
+def load_model(load: Load, channel: Channel) -> "LlamaBackend":
     """Load the model, telling the progress."""
     # llama_cpp is imported here, so that a worker that is never asked to load costs nothing.
     from modelrouter.engine.llama import LlamaBackend  # noqa: PLC0415
@@ -210,7 +214,7 @@ def main() -> None:
         channel.send(Failed(None, error.code, error.message, error.hint))
         sys.stderr.flush()
         os._exit(1)  # the reader cannot be asked to leave: it waits for the parent
-    channel.send(Ready(backend.context_tokens, backend.slots, refusals))
+    channel.send(Ready(backend.context_tokens, backend.slots, refusals + backend.refusals))
     Worker(channel, inbox, backend).run()
 
 

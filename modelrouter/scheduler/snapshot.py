@@ -16,10 +16,13 @@ from modelrouter.types import ModelForecast, ModelState
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What is known of a model's worker: its process, and how much of a load is done (0 to 1)."""
+    """What is known of a model's worker: its process, and how much is done of a load, or of pinning
+    what it was last told to pin (0 to 1; None where neither goes on).
+    """
 
     pid: int | None = None
     loaded_share: float | None = None
+    pinned_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class ModelStatus:
     waiting: int
     load_seconds: float
     loaded_share: float | None
+    pinned_share: float | None
     pid: int | None
     failures: int
     problem: str | None
@@ -70,16 +74,19 @@ class Status:
 class Wait:
     """What a request waits for, from its arrival to its first text; `str` says it to a person.
 
-    `before` requests are served before it; None once it has its slot. `loaded_share` is from 0 to
-    1, None where nothing is known.
+    `before` requests are served before it; None once it has its slot. The shares are the worker's.
     """
 
     model: str
     state: ModelState
     before: int | None
     loaded_share: float | None
+    pinned_share: float | None
 
     def __str__(self) -> str:
+        if self.before is None and self.pinned_share is not None:
+            share = f"{self.pinned_share:.0%}"
+            return f"{self.model} is reading the prompt; {share} of what stays in memory is there"
         if self.before is None:
             return f"{self.model} is reading the prompt"
         if self.state is ModelState.LOADING:
@@ -109,6 +116,7 @@ def _status(name: str, room: Room, worker: Worker) -> ModelStatus:
         waiting=len(room.waiting),
         load_seconds=round(room.load_seconds, 3),
         loaded_share=worker.loaded_share,
+        pinned_share=worker.pinned_share,
         pid=worker.pid,
         failures=room.failures,
         problem=None if room.problem is None else room.problem.message,
@@ -121,12 +129,13 @@ def wait(books: Books, ticket_id: int, workers: Mapping[str, Worker]) -> Wait | 
         line = [ticket.id for ticket in room.line(books.now, books.patience_seconds)]
         if ticket_id in line or ticket_id in room.leases:
             before = line.index(ticket_id) if ticket_id in line else None
-            return Wait(name, room.state, before, workers.get(name, Worker()).loaded_share)
+            worker = workers.get(name, Worker())
+            return Wait(name, room.state, before, worker.loaded_share, worker.pinned_share)
     return None
 
 
 def loading(model: str, loaded_share: float | None) -> str:
-    """Say how far a load is; a mapped file tells nothing while it is read."""
+    """Say how far a load is, where that is known."""
     return f"loading {model}" if loaded_share is None else f"loading {model} {loaded_share:.0%}"
 
 

@@ -42,6 +42,7 @@ class Workers:
         self._engines: dict[str, Engine] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._loaded_shares: dict[str, float] = {}
+        self._pinned_shares: dict[str, float] = {}
         self._endings: set[asyncio.Task[Any]] = set()
         self._pins: set[asyncio.Task[Any]] = set()
 
@@ -61,7 +62,8 @@ class Workers:
     def seen_of(self, model: str) -> Worker:
         """Return what is known of one model's worker."""
         engine = self._engines.get(model)
-        return Worker(None if engine is None else engine.pid, self._loaded_shares.get(model))
+        pid = None if engine is None else engine.pid
+        return Worker(pid, self._loaded_shares.get(model), self._pinned_shares.get(model))
 
     def load(self, model: str) -> None:
         """Begin to load the model; `loaded` or `load_failed` is reported."""
@@ -118,6 +120,16 @@ class Workers:
 
         return progressed
 
+    def _pin_progress_of(self, model: str, size_bytes: int) -> Callable[[int], None]:
+        """Tell how far a pin is that grows; one that shrinks keeps nobody waiting."""
+
+        def progressed(pinned_bytes: int) -> None:
+            if pinned_bytes < size_bytes:
+                self._pinned_shares[model] = pinned_bytes / size_bytes
+                self._progressed()
+
+        return progressed
+
     def _load_failed(self, model: str, error: ModelRouterError) -> None:
         self._forget_load(model)
         self._report(Core.load_failed, model, error)
@@ -138,9 +150,11 @@ class Workers:
     async def _pin(self, model: str, engine: Engine, size_bytes: int) -> None:
         """Have a worker pin so much; what it got counts, unless it has ended meanwhile."""
         try:
-            pinned = await engine.pin(size_bytes)
+            pinned = await engine.pin(size_bytes, self._pin_progress_of(model, size_bytes))
         except WorkerDied:
             return  # `_bury` tells
+        finally:
+            self._pinned_shares.pop(model, None)
         if self._engines.get(model) is not engine:
             return
         is_newest = sum(pin.get_name() == model for pin in self._pins) == 1

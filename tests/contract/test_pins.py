@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from modelrouter.engine.residency import STEP_BYTES
 from modelrouter.registry import ModelSpec
 from modelrouter.scheduler.scheduler import Scheduler
 from modelrouter.synthetic import Geometry, write
@@ -62,6 +63,28 @@ async def test_all_that_is_left_is_pinned(broad: ModelSpec) -> None:
         while scheduler.pinned_bytes < broad.facts.weights_bytes:
             await scheduler.news()
         assert locked_bytes(scheduler.status().of("broad").pid) >= broad.facts.weights_bytes
+    finally:
+        await scheduler.close()
+
+
+async def test_how_far_a_pin_is(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Steps on the way are shares of what the worker was told; at the end there is none."""
+    path = tmp_path / "large.gguf"
+    write(path, Geometry(8, 1024, 4096, heads=8, kv_heads=8, context_length=512), "Q8_0")
+    spec = make_spec(path, context=256, batch=32, name="large")
+    assert spec.footprint.mapped_bytes > 2 * STEP_BYTES
+    scheduler = Scheduler({"large": spec}, spec.charged_bytes + spec.footprint.mapped_bytes, 8)
+    try:
+        await scheduler.load("large")
+        shares: list[float] = []
+        while scheduler.pinned_bytes < spec.footprint.mapped_bytes:
+            await scheduler.news()
+            shares += filter(None, [scheduler.status().of("large").pinned_share])
+        assert shares
+        assert shares == sorted(shares)
+        assert shares[-1] < 1
+        while scheduler.status().of("large").pinned_share is not None:
+            await scheduler.news()
     finally:
         await scheduler.close()
 

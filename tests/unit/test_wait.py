@@ -29,11 +29,22 @@ def said(core: Core, ticket: int, **workers: Worker) -> str | None:
 
 
 def test_a_load_says_how_far_it_is_once_that_is_known() -> None:
-    """A mapped file tells nothing while it is read; a share is a whole percent."""
+    """Before that it says that there is a load; a share is a whole percent."""
     core = core_of()
     arrive(core, 1)
     assert said(core, 1) == "loading a"
     assert said(core, 1, a=Worker(loaded_share=0.426)) == "loading a 43%"
+
+
+def test_a_mapped_model_says_how_much_of_it_is_there() -> None:
+    """It is loaded at once, and reads slowly as long as what it pins comes from the disk."""
+    core = core_of()
+    arrive(core, 1)
+    core.loaded("a", 3.0)
+    assert said(core, 1, a=Worker(pinned_share=0.426)) == (
+        "a is reading the prompt; 43% of what stays in memory is there"
+    )
+    assert said(core, 1, a=Worker()) == "a is reading the prompt"
 
 
 def test_a_line_says_who_is_before() -> None:
@@ -98,6 +109,7 @@ def test_the_status_is_plain_json() -> None:
         "waiting": 0,
         "load_seconds": 1.0,
         "loaded_share": None,
+        "pinned_share": None,
         "pid": 17,
         "failures": 1,
         "problem": "a: the worker died",
