@@ -9,11 +9,10 @@ from platformdirs import user_state_path
 
 from modelrouter.cache import ResultCache
 from modelrouter.classifier import Classifier
-from modelrouter.config import Budget as BudgetTable
 from modelrouter.config import ConfigSource, Percent, Settings, load
 from modelrouter.engine.footprints import measured
 from modelrouter.memory import pressure
-from modelrouter.memory.budget import Budget, budget, read_machine
+from modelrouter.memory.budget import Budget, Machine, budget, notes, read_machine
 from modelrouter.memory.plan import plan
 from modelrouter.memory.pressure import PressureWatch
 from modelrouter.policy import Policy
@@ -37,7 +36,7 @@ class App:
         config = settings.models_file
         self.settings = settings
         self._watching: asyncio.Task[None] | None = None
-        self.budget = _budget(config.budget)
+        self.machine, self.budget = find_memory(settings)
         found = measured(catalogue(settings))
         self.plan = plan(self.budget.models_bytes, found.wishes)
         self.catalogue: Catalogue = found.allotted(self.plan)
@@ -71,6 +70,11 @@ class App:
         classifier = Classifier.load()
         return cls(load(source, policy, fields=classifier.fields), classifier)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should know of the memory, in words."""
+        return notes(self.machine, self.budget)
+
     async def __aenter__(self) -> Self:
         if any(not spec.is_resident for spec in self.catalogue.specs.values()):
             rule = pressure.Rule(self.budget.reserve_bytes)
@@ -94,7 +98,11 @@ class App:
         self.results.close()
 
 
-def _budget(table: BudgetTable) -> Budget:
-    machine = read_machine()
+def find_memory(settings: Settings) -> tuple[Machine, Budget]:
+    """Return what the machine says of its memory, and what the models may have of it.
+
+    ConfigError where the reserve leaves nothing.
+    """
+    machine, table = read_machine(), settings.models_file.budget
     ram = table.ram.of(machine.installed_bytes) if isinstance(table.ram, Percent) else table.ram
-    return budget(machine, ram, table.reserve_bytes)
+    return machine, budget(machine, ram, table.reserve_bytes)

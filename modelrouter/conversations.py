@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from modelrouter.types import Message
 
 MOST_CONVERSATIONS = 10_000
-"""A hundred bytes each: a megabyte, and more than a box answers in a day."""
+"""140 bytes each, as measured: 1.4 MB, and more than a box answers in a day."""
 
 
 class Conversations:

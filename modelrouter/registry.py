@@ -20,6 +20,8 @@ from modelrouter.types import KvType, Sampling
 DEFAULT_CONTEXT_TOKENS = 4096
 """A training context of 128k tokens would cost more memory than most models' weights."""
 
+LEAST_CONTEXT_TOKENS = 256
+"""llama.cpp rounds a shorter context up to this."""
 
 WINDOW_LAYERS = 2
 """One that is read from, and the next, which is read ahead."""
@@ -168,6 +170,30 @@ def _halved(most: int, least: int) -> list[int]:
     while values[-1] > least:
         values.append(max(least, values[-1] // 2))
     return values
+
+
+def narrower(spec: ModelSpec) -> tuple[ModelSpec, ...]:
+    """Return less than models.toml allows: one slot, with ever shorter contexts down to 256 tokens.
+
+    The formula counts what they need.
+    """
+    contexts = _halved(spec.context_tokens, LEAST_CONTEXT_TOKENS)[0 if spec.slots > 1 else 1 :]
+    return tuple(
+        replace(
+            spec,
+            context_tokens=tokens,
+            slots=1,
+            footprint=footprint(
+                spec.facts,
+                whole=spec.is_resident,
+                context_tokens=tokens,
+                slots=1,
+                batch_rows=spec.batch_rows,
+                kv_type=spec.kv_type,
+            ),
+        )
+        for tokens in contexts
+    )
 
 
 def _spec(

@@ -14,19 +14,24 @@ if TYPE_CHECKING:
 
 
 def check(*, config: options.Config = None) -> None:
-    """Check models.toml, the policies, and the models' files and chat templates."""
+    """Check models.toml, the policies, the models' files and chat templates, and the memory."""
+    from modelrouter.app import find_memory
     from modelrouter.classifier import Classifier
+    from modelrouter.memory.budget import notes
     from modelrouter.registry import catalogue
 
     source = find_config(config)
     fields = Classifier.load().fields
     if problems := check_files(source, fields=fields):
         raise ConfigError("\n".join(map(str, problems)), problems=problems)
-    found = catalogue(load(source, fields=fields))
+    settings = load(source, fields=fields)
+    machine, budget = find_memory(settings)
+    found = catalogue(settings)
     said = [f"models.{name}: {error.message}" for name, error in found.unusable.items()]
     if said := [*said, *_broken_templates(found)]:
         raise ConfigError("\n".join(said))
     sys.stdout.write(f"{source.path}: all is well; models: {', '.join(found.specs)}\n")
+    sys.stdout.writelines(f"note: {note}\n" for note in notes(machine, budget))
 
 
 def _broken_templates(found: "Catalogue") -> Iterator[str]:

@@ -43,6 +43,7 @@ def _explanation(app: "App") -> dict[str, Any]:
             "origin": budget.origin,
             "notes": list(budget.notes),
         },
+        "machine": dataclasses.asdict(app.machine),
         "resident_bytes": app.plan.resident_bytes,
         "models": [_model(app, share) for share in app.plan.shares],
         "unusable": {name: error.message for name, error in app.catalogue.unusable.items()},
@@ -70,24 +71,17 @@ def _model(app: "App", share: "Share") -> dict[str, Any]:
 
 def _would_fit(app: "App", model: str) -> str | None:
     """Return the largest context with which a model that does not fit would, None where none is."""
-    from modelrouter.memory.footprint import footprint
+    from modelrouter.engine.footprints import measured
+    from modelrouter.registry import narrower
 
-    spec = app.catalogue.specs[model]
+    ladder = narrower(app.catalogue.specs[model])
+    if not ladder:
+        return None
+    found = measured(app.catalogue.of_ladders({model: ladder}))
     room_bytes = app.budget.models_bytes - app.plan.resident_bytes
-    tokens = spec.context_tokens // 2
-    while tokens >= 256:
-        needed = footprint(
-            spec.facts,
-            whole=spec.is_resident,
-            context_tokens=tokens,
-            slots=1,
-            batch_rows=spec.batch_rows,
-            kv_type=spec.kv_type,
-        )
-        if needed.total_bytes <= room_bytes:
-            return f"slots = 1 and context = {tokens}"
-        tokens //= 2
-    return None
+    fits = (spec for spec in found.ladders[model] if spec.charged_bytes <= room_bytes)
+    widest = next(fits, None)
+    return None if widest is None else f"slots = 1 and context = {widest.context_tokens}"
 
 
 def _lines(explanation: dict[str, Any]) -> list[str]:
@@ -97,7 +91,7 @@ def _lines(explanation: dict[str, Any]) -> list[str]:
     lines = [
         f"budget    {in_words(all_bytes)}: {ram} ({budget['origin']}) less {reserve} of reserve",
         "",
-        *(f"note      {note}" for note in budget["notes"]),
+        *(f"note      {note}" for note in (*budget["notes"], *explanation["machine"]["missing"])),
         f"resident  {_bar(all_bytes, (RESIDENT, resident_bytes))}",
     ]
     residents = [m for m in explanation["models"] if m["residency"] == "resident"]

@@ -15,6 +15,7 @@ from modelrouter.cli.table import gib, table
 from modelrouter.cli.waiting import can_rewrite
 from modelrouter.client import our_dialect, running_server
 from modelrouter.config import find_config
+from modelrouter.memory.sizes import in_words
 
 HEADINGS = ("NAME", "STATE", "RESIDENCY", "MEMORY", "SLOTS", "WAITING", "PID")
 
@@ -95,8 +96,12 @@ def _memory(model: dict[str, Any]) -> str:
     """Return what the model has of the budget: its footprint, and what it pins beyond that."""
     if model["state"] in {"unloaded", "failed"}:
         return "-"
-    pinned = f" + {gib(model['pinned_bytes'])}" if model["pinned_bytes"] else ""
-    return f"{gib(model['footprint_bytes'])}{pinned} GiB"
+    footprint, pinned = gib(model["footprint_bytes"]), gib(model["pinned_bytes"])
+    if not model["pinned_bytes"]:
+        return f"{footprint} GiB"
+    if float(pinned) == 0:
+        return f"{footprint} GiB + {in_words(model['pinned_bytes'])}"
+    return f"{footprint} + {pinned} GiB"
 
 
 def _failures(models: list[dict[str, Any]]) -> Iterator[str]:

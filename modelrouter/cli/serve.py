@@ -31,6 +31,7 @@ def serve(
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     app = App.open(find_config(config), policy)
+    sys.stderr.writelines(f"note: {note}\n" for note in app.notes)
     written = app.settings.models_file.server
     run.serve(
         app,

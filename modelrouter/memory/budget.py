@@ -163,6 +163,11 @@ def budget(machine: Machine, ram_bytes: int | None, reserve_bytes: int) -> Budge
     return found
 
 
+def notes(machine: Machine, found: Budget) -> tuple[str, ...]:
+    """Return what an operator should know: warnings about the budget, what the machine lacks."""
+    return (*found.notes, *machine.missing)
+
+
 def _found(machine: Machine, ram_bytes: int | None, reserve_bytes: int) -> Budget:
     if ram_bytes is None:
         return Budget(machine.available_bytes, reserve_bytes, machine.available_origin)

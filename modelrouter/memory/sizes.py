@@ -2,7 +2,12 @@
 
 
 def in_words(size_bytes: int) -> str:
-    """Return a size in GiB, in MiB below one GiB: both as IEC 80000-13 has them."""
+    """Return a size in GiB, below one in MiB, below one of those in KiB: as IEC 80000-13 has them.
+
+    Nothing at all is 0.0 MiB.
+    """
     if size_bytes >= 2**30:
         return f"{size_bytes / 2**30:.2f} GiB"
-    return f"{size_bytes / 2**20:.1f} MiB"
+    if size_bytes >= 2**20 or not size_bytes:
+        return f"{size_bytes / 2**20:.1f} MiB"
+    return f"{size_bytes / 2**10:.1f} KiB"

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from conftest import Run, Serve, write_config
+
+from modelrouter.memory.budget import read_machine
 
 HEAVY = ("numpy", "sklearn", "scipy", "fastapi", "starlette", "uvicorn", "llama_cpp", "diskcache")
 
@@ -37,3 +41,20 @@ def test_python_m_and_the_script_are_the_same_program() -> None:
     )
     for command in ("ask", "route", "serve", "ps", "check", "models"):
         assert f" {command} " in done.stdout
+
+
+def test_an_operator_is_told_of_the_memory(
+    run: Run, serve: Serve, tmp_path: Path, tiny_gguf: Path
+) -> None:
+    """What is odd about the budget and what the machine does not tell: at start-up, and by `check`.
+
+    One line each, in the same words.
+    """
+    config = write_config(tmp_path / "rich", tiny_gguf, "context = 512")
+    config.write_text(f'{config.read_text()}\n[budget]\nram = "999GiB"\n')
+    said = [line for line in serve(config).said.splitlines() if line.startswith("note: ")]
+    assert said[0].startswith("note: budget.ram is 999.00 GiB, and ")
+    assert said[1:] == [f"note: {missing}" for missing in read_machine().missing]
+    checked = run("check", "--config", config)
+    assert checked.returncode == 0
+    assert checked.stdout.splitlines()[1:] == said

@@ -20,7 +20,7 @@ from linux_tree import (
 )
 
 from modelrouter.errors import ConfigError
-from modelrouter.memory.budget import AVAILABLE_NOW, Budget, Machine, budget, read_machine
+from modelrouter.memory.budget import AVAILABLE_NOW, Budget, Machine, budget, notes, read_machine
 
 NO_CGROUP = "no memory cgroup: no limit can be seen"
 NO_PSI = "no pressure stall information: available memory alone tells of pressure"
@@ -326,3 +326,11 @@ def test_a_reserve_of_everything_is_refused(ram_bytes: int | None, origin: str) 
         f"1,073,741,824 ({origin}) to take it from"
     )
     assert failure.value.hint == "lower the reserve, or raise budget.ram"
+
+
+def test_notes_are_the_budgets_warnings_and_what_the_machine_lacks() -> None:
+    """An operator is told both, the warnings first."""
+    machine = Machine(32 * GIB, 16 * GIB, None, missing=(NO_PSI,))
+    assert notes(machine, budget(machine, None, GIB)) == (NO_PSI,)
+    warned = budget(machine, 40 * GIB, GIB)
+    assert notes(machine, warned) == (*warned.notes, NO_PSI)

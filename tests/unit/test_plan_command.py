@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from modelrouter.cli import app
+from modelrouter.memory.budget import read_machine
 
 MODELS_TOML = """\
 version = 1
@@ -22,7 +23,7 @@ context = 512
 batch = 32
 [models.large]
 path = "{model}"
-context = [512, 4096]
+context = [{least}, 4096]
 batch = 32
 [models.gone]
 path = "gone.gguf"
@@ -32,10 +33,10 @@ general = ["large"]
 """
 
 
-def planned(folder: Path, model: Path, ram: str, *options: str) -> str:
-    """Return what the command prints."""
+def planned(folder: Path, model: Path, ram: str, *options: str, least: int = 512) -> str:
+    """Return what the command prints; the large model wants `least` tokens of context."""
     file = folder / "models.toml"
-    file.write_text(MODELS_TOML.format(ram=ram, model=model))
+    file.write_text(MODELS_TOML.format(ram=ram, model=model, least=least))
     said = CliRunner().invoke(app, ["plan", "--config", str(file), *options])
     assert said.exit_code == 0, said.output
     return said.stdout
@@ -61,6 +62,30 @@ def test_what_does_not_fit_is_told_with_its_numbers(tmp_path: Path, tiny_gguf: P
     assert re.search(r"large needs [\d.]+ MiB; the budget is", said)
     assert "of which resident models have" in said
     assert json.loads(planned(tmp_path, tiny_gguf, ram, "--json"))["models"][1]["problem"]
+
+
+def test_what_would_fit_does(tmp_path: Path, tiny_gguf: Path) -> None:
+    """A byte short of what 4,096 tokens need: it names 2,048, and with those the model fits."""
+    roomy = json.loads(planned(tmp_path, tiny_gguf, "1GiB", "--json", least=4096))
+    small, large = (model["footprint_bytes"] for model in roomy["models"])
+    ram = f"{small + large + 16 * 2**20 - 1}B"
+    refused = json.loads(planned(tmp_path, tiny_gguf, ram, "--json", least=4096))["models"][1]
+    assert refused["problem"]
+    assert refused["would_fit"] == "slots = 1 and context = 2048"
+    fits = json.loads(planned(tmp_path, tiny_gguf, ram, "--json", least=2048))["models"][1]
+    assert (fits["problem"], fits["context_tokens"]) == (None, 2048)
+
+
+def test_what_the_machine_does_not_tell_is_told(tmp_path: Path, tiny_gguf: Path) -> None:
+    """Warnings of the budget and all that the machine lacks stand in the page and in the JSON."""
+    missing = list(read_machine().missing)
+    told = json.loads(planned(tmp_path, tiny_gguf, "999GiB", "--json"))
+    (warning,) = told["budget"]["notes"]
+    assert warning.startswith("budget.ram is 999.00 GiB, and ")
+    assert told["machine"]["missing"] == missing
+    said = planned(tmp_path, tiny_gguf, "999GiB")
+    notes = re.findall(r"^note      (.*)$", said, re.MULTILINE)
+    assert notes == [warning, *missing]
 
 
 def test_the_bars_fill_the_budget(tmp_path: Path, tiny_gguf: Path) -> None:

@@ -20,10 +20,11 @@ def model(name: str, state: str, **more: object) -> dict[str, object]:
 
 
 def test_a_page() -> None:
-    """Who is out has no memory; a pin is told beside the footprint; what failed stands below."""
+    """Who is out has no memory; any pin is told beside the footprint; what failed stands below."""
     models = [
         model("coder", "ready", is_resident=True, slots=4, active=2, waiting=3, pid=4711),
         model("llama-65b", "ready", pinned_bytes=18 * GIB, pinned_share=0.5, pid=4712),
+        model("mixtral", "ready", pinned_bytes=300 * 2**10, pid=4713),
         model("llama-70b", "loading", loaded_share=0.424),
         model("mistral", "unloaded", failures=1, problem="mistral: its disk is gone"),
         model("broken", "failed", failures=4, problem="broken: no such tensor"),
@@ -31,12 +32,13 @@ def test_a_page() -> None:
     page = _page({"budget_bytes": 22 * GIB, "used_bytes": 21 * GIB, "models": models})
     assert page == textwrap.dedent(
         """\
-        NAME       STATE              RESIDENCY  MEMORY            SLOTS  WAITING  PID
-        coder      ready              resident   1.00 GiB          2/4    3        4711
-        llama-65b  ready, 50% pinned  mapped     1.00 + 18.00 GiB  0/1    0        4712
-        llama-70b  loading 42%        mapped     1.00 GiB          0/1    0        -
-        mistral    unloaded           mapped     -                 0/1    0        -
-        broken     failed             mapped     -                 0/1    0        -
+        NAME       STATE              RESIDENCY  MEMORY                SLOTS  WAITING  PID
+        coder      ready              resident   1.00 GiB              2/4    3        4711
+        llama-65b  ready, 50% pinned  mapped     1.00 + 18.00 GiB      0/1    0        4712
+        mixtral    ready              mapped     1.00 GiB + 300.0 KiB  0/1    0        4713
+        llama-70b  loading 42%        mapped     1.00 GiB              0/1    0        -
+        mistral    unloaded           mapped     -                     0/1    0        -
+        broken     failed             mapped     -                     0/1    0        -
         mistral failed: its disk is gone
         broken failed 4 times in a row: no such tensor
         21.00 of 22.00 GiB used
