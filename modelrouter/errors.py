@@ -8,7 +8,8 @@ ModelRouterError
 │   └── NoModel                none of a rule's models is installed        503
 ├── RequestError           the caller changes the request         exit 2   400
 │   ├── UnknownModel           did you mean                                404
-│   └── PromptTooLong          9,120 tokens > 8,192                        413
+│   ├── PromptTooLong          9,120 tokens > 8,192                        413
+│   └── NotOffered             this server, or this model, has no such     501
 ├── CapacityError          nobody is wrong; later                 exit 75  503
 │   ├── QueueFull              the waiting line is full                    429
 │   ├── SlotsBusy              asked not to wait, and had to               503
@@ -104,6 +105,13 @@ class PromptTooLong(RequestError):
 
     code = "prompt_too_long"
     http_status = 413
+
+
+class NotOffered(RequestError):
+    """A route that clients know, and that this server, or the model named, has nothing behind."""
+
+    code = "not_offered"
+    http_status = 501
 
 
 class CapacityError(ModelRouterError):

@@ -90,14 +90,18 @@ class Router:
 
     @asynccontextmanager
     async def ask(
-        self, request: Request, on_ticket: Callable[[int], None] = lambda _: None
+        self,
+        request: Request,
+        on_ticket: Callable[[int], None] = lambda _: None,
+        trace: Trace | None = None,
     ) -> AsyncIterator[Reply]:
         """Answer the request: `async with router.ask(request) as reply`, then iterate the reply.
 
         Leaving the block stops the work at once. Every ModelRouterError carries the trace so far.
-        `on_ticket` hears each line that the request joins, as `Scheduler.lease` tells it.
+        `on_ticket` hears each line that the request joins, as `Scheduler.lease` tells it. `trace`
+        is the caller's own where it reads it while the answer is on its way.
         """
-        trace = Trace()
+        trace = Trace() if trace is None else trace
         async with _bounded(request.seconds, trace):
             route = self.route(request, trace)
             jobs = self._jobs(request, route.decision, trace)
@@ -229,6 +233,7 @@ class Router:
         for job in jobs:
             model = job.candidate.model
             may_go_on = route.decision.when_full == "next" and job is not jobs[-1]
+            since_ms = trace.elapsed_ms()
             async with AsyncExitStack() as block:
                 try:
                     lease = await block.enter_async_context(
@@ -240,11 +245,18 @@ class Router:
                         )
                     )
                 except (CapacityError, EngineError) as error:
-                    trace.note("refused", model=model, code=error.code, reason=error.message)
+                    trace.note(
+                        "refused",
+                        model=model,
+                        code=error.code,
+                        reason=error.message,
+                        waited_ms=_since(since_ms, trace),
+                    )
                     if not may_go_on:
                         raise
                     continue
-                trace.note("lease", model=model, **self._narrowed(model))
+                waited_ms = _since(since_ms, trace)
+                trace.note("lease", model=model, waited_ms=waited_ms, **self._narrowed(model))
                 yield job, lease
                 return
 
@@ -281,6 +293,10 @@ async def _events(news: AsyncIterator[News]) -> AsyncIterator[Delta | Done]:
     async for item in news:
         assert isinstance(item, Delta | Done)
         yield item
+
+
+def _since(start_ms: float, trace: Trace) -> float:
+    return round(trace.elapsed_ms() - start_ms, 3)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from modelrouter.app import App
 from modelrouter.server import admin, health, openai
 from modelrouter.server.auth import KeyCheck
 from modelrouter.server.errors import add_error_handlers
+from modelrouter.server.request_id import RequestIds
 
 
 def create(app: App, api_key: str | None) -> FastAPI:
@@ -21,4 +22,5 @@ def create(app: App, api_key: str | None) -> FastAPI:
     for routes in (openai.routes, admin.routes):
         asgi.include_router(routes, dependencies=[Depends(KeyCheck(api_key))])
     add_error_handlers(asgi)
+    asgi.add_middleware(RequestIds)
     return asgi

@@ -10,6 +10,8 @@ from typing import Any
 
 from modelrouter.app import App
 from modelrouter.reply import Reply
+from modelrouter.server.headers import decision_headers, path_headers
+from modelrouter.trace import Trace
 from modelrouter.types import Request
 
 QUICK_SECONDS = 2.0
@@ -41,6 +43,7 @@ class Answering:
     def __init__(self, app: App, request: Request) -> None:
         """Start the work."""
         self.reply: Reply | None = None
+        self._trace = Trace()
         self._scheduler = app.scheduler
         self._ticket: int | None = None
         self._texts: asyncio.Queue[str | None] = asyncio.Queue()
@@ -51,7 +54,7 @@ class Answering:
 
     async def _run(self, app: App, request: Request) -> None:
         try:
-            async with app.router.ask(request, self._line_up) as self.reply:
+            async with app.router.ask(request, self._line_up, self._trace) as self.reply:
                 async for text in self.reply:
                     self._texts.put_nowait(text)
                     self._is_under_way.set()
@@ -117,6 +120,10 @@ class Answering:
             return await asyncio.wait_for(self._texts.get(), seconds)
         except TimeoutError:
             return self._sign()
+
+    def headers(self) -> dict[str, str]:
+        """Return what is decided by now as headers, for a stream that begins."""
+        return path_headers(self._trace) if self.reply is None else decision_headers(self.reply)
 
     def _line_up(self, ticket: int) -> None:
         self._ticket = ticket

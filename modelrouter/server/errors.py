@@ -1,67 +1,180 @@
-"""Errors on the wire: one place that turns them into HTTP, in OpenAI's shape."""
+"""Errors on the wire: one place that turns them into HTTP, in the dialect of the path.
+
+It knows the three shapes of bodies that clients read, not who raises what.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from modelrouter.errors import CapacityError, ModelRouterError, NeverFits, PromptTooLong
+from modelrouter.errors import (
+    CapacityError,
+    DeadlineExceeded,
+    ModelRouterError,
+    NeverFits,
+    PromptTooLong,
+)
+from modelrouter.server import request_id
+from modelrouter.server.headers import path_headers
 from modelrouter.trace import Fact
 
-TYPES: dict[int, str] = {
-    400: "invalid_request_error",
+Body: TypeAlias = dict[str, Fact]
+
+OPENAI_TYPES: Mapping[int, str] = {
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
-    405: "invalid_request_error",
     429: "rate_limit_error",
+    501: "not_supported_error",
 }
-"""OpenAI's words for statuses; the rest are server errors."""
+"""OpenAI's and llama.cpp's words for statuses; below 500 the rest are invalid requests."""
 
-RETRY_SECONDS = 5
+ANTHROPIC_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    507: "overloaded_error",
+}
+"""Anthropic's; below 500 the rest are invalid requests."""
+
+RETRY_SECONDS: Mapping[int, int] = {429: 5, 503: 5, 504: 60, 507: 3600}
+"""When to come back. To ask a 504 or 507 again the same way is no use: whoever does all the same
+should not do it soon."""
 
 
-def add_error_handlers(asgi: FastAPI) -> None:
-    """Answer every error of ours, of FastAPI's and of Starlette's in one shape."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What every dialect has to say of an error."""
 
-    @asgi.exception_handler(ModelRouterError)
-    async def ours(_request: Request, error: ModelRouterError) -> JSONResponse:
-        may_retry = isinstance(error, CapacityError) and not isinstance(error, NeverFits)
-        headers = {"retry-after": str(RETRY_SECONDS)} if may_retry else None
-        return JSONResponse(error_body(error), http_status(error), headers)
+    status: int
+    message: str
+    code: str | None
+    ours: Body | None = None
+    """Code, message, hint and trace of an error of ours."""
 
-    @asgi.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        said = "; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
-        return JSONResponse(_body(400, said, "bad_request"), 400)
 
-    @asgi.exception_handler(Exception)
-    async def bug(_request: Request, error: Exception) -> JSONResponse:
-        said = f"a mistake of the server's own: {type(error).__name__}"
-        return JSONResponse(_body(500, said, "internal_error"), 500)
+def openai_body(failure: Failure) -> Body:
+    """Return the body that OpenAI's, llama.cpp's and our own routes answer an error with."""
+    kind = _kind(OPENAI_TYPES, failure.status, "server_error")
+    error: Fact = {
+        "message": failure.message,
+        "type": kind,
+        "param": None,
+        "code": failure.code,
+    }
+    return (
+        {"error": error} if failure.ours is None else {"error": error, "modelrouter": failure.ours}
+    )
 
-    @asgi.exception_handler(HTTPException)
-    async def http(_request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse(_body(error.status_code, str(error.detail), None), error.status_code)
+
+def ollama_body(failure: Failure) -> Body:
+    """Return Ollama's body: its JavaScript client shows the error only where it is a string."""
+    return {"error": failure.message}
+
+
+def anthropic_body(failure: Failure) -> Body:
+    """Return Anthropic's body. Agents that shorten a conversation look for its words for one that
+    is too long.
+    """
+    is_too_long = failure.code == CONTEXT_EXCEEDED
+    message = f"prompt is too long: {failure.message}" if is_too_long else failure.message
+    error: Fact = {"type": _kind(ANTHROPIC_TYPES, failure.status, "api_error"), "message": message}
+    return {"type": "error", "error": error}
+
+
+CONTEXT_EXCEEDED = "context_length_exceeded"
+
+Shape: TypeAlias = Callable[[Failure], Body]
+
+SHAPES: Mapping[str, Shape] = {"/api/": ollama_body, "/v1/messages": anthropic_body}
+"""By the beginning of a path; all others are OpenAI's."""
+
+
+def shape_of(path: str) -> Shape:
+    """Return how an error of this path is told."""
+    return next((shape for start, shape in SHAPES.items() if path.startswith(start)), openai_body)
+
+
+def failure_of(error: ModelRouterError) -> Failure:
+    """Return what there is to say of an error of ours."""
+    message = f"{error.message} ({error.hint})" if error.hint else error.message
+    code = CONTEXT_EXCEEDED if isinstance(error, PromptTooLong) else error.code
+    trace: Fact = None if error.trace is None else error.trace.to_json()
+    ours: Body = {"code": error.code, "message": error.message, "hint": error.hint, "trace": trace}
+    return Failure(http_status(error), message, code, ours)
+
+
+def error_body(error: ModelRouterError, shape: Shape = openai_body) -> Body:
+    """Return the error as JSON, also for one in the middle of a stream."""
+    return shape(failure_of(error))
 
 
 def http_status(error: ModelRouterError) -> int:
-    """Return the status in OpenAI's dialect, which has 400 for a prompt that is too long."""
+    """Return the status, which all dialects have at 400 for a prompt that is too long."""
     return 400 if isinstance(error, PromptTooLong) else error.http_status
 
 
-def error_body(error: ModelRouterError) -> dict[str, Fact]:
-    """Return the error as JSON: OpenAI's fields, and under `modelrouter` what ours adds to them."""
-    code = "context_length_exceeded" if isinstance(error, PromptTooLong) else error.code
-    message = f"{error.message} ({error.hint})" if error.hint else error.message
-    trace: Fact = None if error.trace is None else error.trace.to_json()
-    body = _body(http_status(error), message, code)
-    ours: Fact = {"code": error.code, "message": error.message, "hint": error.hint, "trace": trace}
-    return {**body, "modelrouter": ours}
+def add_error_handlers(asgi: FastAPI) -> None:
+    """Answer every error of ours, of FastAPI's and of Starlette's in the dialect of the path."""
+
+    @asgi.exception_handler(ModelRouterError)
+    async def ours(request: Request, error: ModelRouterError) -> JSONResponse:
+        decided = {} if error.trace is None else path_headers(error.trace)
+        return _answer(request, failure_of(error), decided | _advice(error))
+
+    @asgi.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        said = "; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
+        return _answer(request, Failure(400, said, "bad_request"))
+
+    @asgi.exception_handler(Exception)
+    async def bug(request: Request, error: Exception) -> JSONResponse:
+        said = f"a mistake of the server's own: {type(error).__name__}"
+        # It is answered outside of all middleware, also of that which names the answer.
+        headers = {request_id.HEADER: request_id.request_id_of(request.scope), **_NO_RETRY}
+        return _answer(request, Failure(500, said, "internal_error"), headers)
+
+    @asgi.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        return _answer(request, Failure(error.status_code, str(error.detail), None), error.headers)
 
 
-def _body(status: int, message: str, code: str | None) -> dict[str, Fact]:
-    kind = TYPES.get(status, "server_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+_NO_RETRY = {"x-should-retry": "false"}
+
+
+def _advice(error: ModelRouterError) -> dict[str, str]:
+    """Return the headers that say whether to ask again, and when.
+
+    OpenAI's and Anthropic's SDKs repeat every 429 and 5xx twice unless told not to. That is right
+    only where no work was begun: a full line, no free slot. A time limit that was up, a model that
+    does not fit or a worker that died would cost the same minutes once more.
+    """
+    seconds = RETRY_SECONDS.get(http_status(error))
+    after = {} if seconds is None else {"retry-after": str(seconds)}
+    may_pass = isinstance(error, CapacityError) and not isinstance(
+        error, NeverFits | DeadlineExceeded
+    )
+    return {**after, "x-should-retry": "true"} if may_pass else {**after, **_NO_RETRY}
+
+
+def _answer(
+    request: Request, failure: Failure, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    body = shape_of(request.url.path)(failure)
+    return JSONResponse(body, failure.status, dict(headers or {}))
+
+
+def _kind(kinds: Mapping[int, str], status: int, otherwise: str) -> str:
+    return kinds.get(status, "invalid_request_error" if status < 500 else otherwise)
 
 
 def _place(loc: tuple[str | int, ...]) -> str:

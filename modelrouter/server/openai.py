@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -20,7 +19,7 @@ from modelrouter.reply import Reply
 from modelrouter.server import sse
 from modelrouter.server.answering import Answering, ClientGone, SignOfLife
 from modelrouter.server.errors import error_body
-from modelrouter.server.headers import public_headers, tags_in
+from modelrouter.server.headers import decision_headers, public_headers, tags_in
 from modelrouter.server.state import app_of
 from modelrouter.trace import Fact, Trace
 
@@ -140,12 +139,12 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     try:
         if not body.stream:
             reply = await answering.whole(request.receive)
-            return JSONResponse(_completion(reply), headers=_headers(reply))
+            return JSONResponse(_completion(reply), headers=decision_headers(reply))
         await answering.begun(request.receive)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)
     events = _stream(answering, include_usage=bool(options and options.include_usage))
-    return sse.response(events, _headers(answering.reply) if answering.reply else None)
+    return sse.response(events, answering.headers())
 
 
 @routes.post("/route", response_model=None)
@@ -179,17 +178,6 @@ def _names(request: Request) -> list[str]:
 
 def _model(name: str) -> dict[str, Fact]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "modelrouter"}
-
-
-def _headers(reply: Reply) -> dict[str, str]:
-    """Return the decision as headers, on every answer."""
-    return {
-        "x-modelrouter-model": reply.model,
-        "x-modelrouter-role": reply.role or "",
-        "x-modelrouter-rule": quote(reply.route.decision.rule, safe=" "),
-        "x-modelrouter-confidence": f"{reply.route.prediction.confidence:.4f}",
-        "x-modelrouter-cache": reply.cache_use,
-    }
 
 
 def _usage(reply: Reply) -> Fact:

@@ -97,6 +97,7 @@ def test_every_answer_says_who_gave_it_and_why(serve: Serve, tiny_config: Path) 
             name: raw.headers[f"x-modelrouter-{name}"] for name in ("model", "role", "cache")
         }
         assert headers == {"model": "tiny", "role": "general", "cache": cache}
+        assert {"x-modelrouter-rule", "x-modelrouter-queue-ms", "x-request-id"} <= set(raw.headers)
         explained = json.loads(raw.text)["modelrouter"]
         assert (explained["cache"], explained["trace"][-1]["step"]) == (cache, "done")
 
