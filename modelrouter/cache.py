@@ -26,7 +26,7 @@ from modelrouter.types import Finish, Piece, Sampling, Usage
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 """Part of every key: a change of what is stored makes old entries unfindable, not misread."""
 
 BUSY_SECONDS = 2.0
@@ -43,6 +43,7 @@ class Answer:
     finish: Finish
     usage: Usage
     seconds: float
+    stopped_by: str | None = None
 
 
 def answer_key(
@@ -223,6 +224,8 @@ def _parse(text: str) -> Answer:
                 "cached_tokens": int(cached),
             },
             "seconds": float(seconds),
+            "stopped_by": str() | None as stopped_by,
         }:
-            return Answer(answer, finish, Usage(prompt, completion, cached), seconds)
+            usage = Usage(prompt, completion, cached)
+            return Answer(answer, finish, usage, seconds, stopped_by)
     raise ValueError("a stored row is not an answer")

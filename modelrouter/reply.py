@@ -89,6 +89,7 @@ class Reply:
         self.text = ""
         self.finish: Finish | None = None
         self.usage: Usage | None = None
+        self.stopped_by: str | None = None
 
     @classmethod
     def replayed(cls, answer: Answer, route: Route, candidate: Candidate, trace: Trace) -> "Reply":
@@ -123,7 +124,7 @@ class Reply:
         }
 
     def _end(self, done: Done) -> None:
-        self.finish, self.usage = done.finish, done.usage
+        self.finish, self.usage, self.stopped_by = done.finish, done.usage, done.stopped_by
         self.trace.note(
             "done",
             finish=done.finish,
@@ -141,4 +142,4 @@ def _rounded(seconds: float | None) -> float | None:
 
 async def _events_of(answer: Answer) -> AsyncIterator[Delta | Done]:
     yield Delta(answer.text)
-    yield Done(answer.finish, answer.usage, Timings(0.0, 0.0))
+    yield Done(answer.finish, answer.usage, Timings(0.0, 0.0), answer.stopped_by)

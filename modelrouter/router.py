@@ -206,8 +206,7 @@ class Router:
                     if isinstance(event, Delta):
                         text += event.text
                     elif event.finish != "cancelled":
-                        seconds = trace.elapsed_ms() / 1000
-                        self._keep(job, Answer(text, event.finish, event.usage, seconds))
+                        self._keep(job, _whole(text, event, trace))
                     tell(event)
 
         return work
@@ -278,6 +277,11 @@ def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:
         return None
     wishes = tuple((job.candidate, job.key) for job in jobs)
     return (wishes, route.decision.when_full, route.prediction.task)
+
+
+def _whole(text: str, done: Done, trace: Trace) -> Answer:
+    seconds = trace.elapsed_ms() / 1000
+    return Answer(text, done.finish, done.usage, seconds, done.stopped_by)
 
 
 async def _boarded(news: AsyncIterator[News], on_ticket: Callable[[int], None]) -> Job:

@@ -310,8 +310,12 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The answer's end: the last event of every request that did not fail."""
+    """The answer's end: the last event of every request that did not fail.
+
+    `stopped_by` is the request's stop string that ended it; None where the model or a limit did.
+    """
 
     finish: Finish
     usage: Usage
     timings: Timings
+    stopped_by: str | None = None

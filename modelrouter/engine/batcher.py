@@ -195,7 +195,7 @@ class Batcher:
         sequence.pending = [token]
         shown = sequence.text.push(self._backend.bytes_of(token))
         events: list[Event] = [Text(sequence.job.id, shown)] if shown else []
-        if sequence.text.stopped:
+        if sequence.text.stopped_by is not None:
             return events + self._leave(slot, "stop")
         is_full = len(slot.tokens) == self._backend.context_tokens
         if is_full or sequence.answer_tokens == sequence.job.max_tokens:
@@ -217,7 +217,7 @@ class Batcher:
         usage = Usage(len(sequence.prompt), sequence.answer_tokens, sequence.cached_tokens)
         timings = Timings(prefilled_at - sequence.submitted_at, now - prefilled_at)
         ending: list[Event] = [Text(job_id, rest)] if rest else []
-        return [*ending, Finished(job_id, finish, usage, timings)]
+        return [*ending, Finished(job_id, finish, usage, timings, sequence.text.stopped_by)]
 
 
 def _next_rows(slot: Slot, sequence: Sequence, most: int) -> list[Row]:

@@ -299,10 +299,10 @@ class Engine:
             case Text(job_id, text):
                 if stream := self._streams.get(job_id):
                     stream.put(Delta(text))
-            case Finished(job_id, finish, usage, timings):
+            case Finished(job_id, finish, usage, timings, stopped_by):
                 self._last_words = b""  # they were of work that ended well
                 if stream := self._streams.pop(job_id, None):
-                    stream.put(Done(finish, usage, timings))
+                    stream.put(Done(finish, usage, timings, stopped_by))
             case Pinning() | Pinned():
                 self._pins.take(message)
             case Failed(int(job_id), code, text, hint):

@@ -140,12 +140,13 @@ class Text:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finished:
-    """Worker: an answer's end, also of a cancelled one."""
+    """Worker: an answer's end, also of a cancelled one; `stopped_by` is the stop string seen."""
 
     id: int
     finish: Finish
     usage: Usage
     timings: Timings
+    stopped_by: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

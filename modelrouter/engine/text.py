@@ -16,8 +16,8 @@ class TextStream:
         self._stop = tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
-        self.stopped = False
-        """True once a stop string was seen; nothing more comes out after it."""
+        self.stopped_by: str | None = None
+        """The stop string that was seen; nothing more comes out after it."""
 
     def push(self, data: bytes) -> str:
         """Take the next token's bytes in; return the text that is safe to show now."""
@@ -30,15 +30,15 @@ class TextStream:
         return shown
 
     def _release(self, text: str) -> str:
-        if self.stopped:
+        if self.stopped_by is not None:
             return ""
         held = self._held + text
         # The first to be complete, however the tokens cut the text; of two at once the longer one.
-        found = [(at + len(stop), at) for stop in self._stop if (at := held.find(stop)) >= 0]
+        found = [(at + len(stop), at, stop) for stop in self._stop if (at := held.find(stop)) >= 0]
         if found:
-            self.stopped = True
+            _, at, self.stopped_by = min(found)
             self._held = ""
-            return held[: min(found)[1]]
+            return held[:at]
         safe = len(held) - max((_overlap(held, stop) for stop in self._stop), default=0)
         self._held = held[safe:]
         return held[:safe]

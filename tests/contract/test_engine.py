@@ -59,12 +59,14 @@ async def test_more_requests_than_slots(engine: Engine) -> None:
 
 
 async def test_a_stop_string_ends_the_answer(engine: Engine) -> None:
-    """The answer is cut where the string would begin."""
+    """The answer is cut where the string would begin, and the end says which it was."""
     text, _ = await answer(submit(engine))
     stop = text[3:5]
-    cut, end = await answer(submit(engine, stop=(stop,)))
+    cut, end = await answer(submit(engine, stop=("never", stop)))
     assert cut == text[: text.index(stop)]
-    assert end.finish == "stop"
+    assert (end.finish, end.stopped_by) == ("stop", stop)
+    _, uncut = await answer(submit(engine))
+    assert uncut.stopped_by is None
 
 
 async def test_a_prompt_that_is_too_long(engine: Engine) -> None:

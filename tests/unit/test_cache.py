@@ -19,8 +19,8 @@ import pytest
 from modelrouter.cache import Answer, ResultCache
 from modelrouter.types import Usage
 
-ANSWER = Answer('It says "hi" \u2014 caf\u00e9\n', "stop", Usage(12, 5, 3), 1.25)
-USAGE = '{"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0}'
+ANSWER = Answer('It says "hi" \u2014 caf\u00e9\n', "stop", Usage(12, 5, 3), 1.25, "END")
+USAGE = '"usage": {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0}}'
 LARGE = 2**20
 MODE_RAW, MODE_BINARY, MODE_TEXT, MODE_PICKLE = 1, 2, 3, 4
 
@@ -166,9 +166,11 @@ def test_a_planted_file_row_removes_no_file(
         "[]",
         "{}",
         '{"text": "x", "finish": "stop", "seconds": 1.0}',
-        '{"text": 5, "finish": "stop", "seconds": 1.0, "usage": ' + USAGE + "}",
-        '{"text": "x", "finish": "cancelled", "seconds": 1.0, "usage": ' + USAGE + "}",
-        '{"text": "x", "finish": "stop", "seconds": 1.0, "usage": {"prompt_tokens": 1}}',
+        '{"text": 5, "finish": "stop", "seconds": 1.0, "stopped_by": null, ' + USAGE,
+        '{"text": "x", "finish": "stop", "seconds": 1.0, "stopped_by": 5, ' + USAGE,
+        '{"text": "x", "finish": "stop", "seconds": 1.0, ' + USAGE,
+        '{"text": "x", "finish": "cancelled", "seconds": 1.0, "stopped_by": null, ' + USAGE,
+        '{"text": "x", "finish": "stop", "seconds": 1.0, "stopped_by": null, "usage": {}}',
         "[" * 100_000,
     ],
 )

@@ -41,9 +41,9 @@ def test_nothing_of_a_stop_string_is_shown() -> None:
     stream = TextStream(["END"])
     assert stream.push(b"one E") == "one "
     assert stream.push(b"N") == ""
-    assert not stream.stopped
+    assert stream.stopped_by is None
     assert stream.push(b"D two") == ""
-    assert stream.stopped
+    assert stream.stopped_by == "END"
     assert stream.push(b"three") == ""
     assert stream.finish() == ""
 
@@ -83,4 +83,4 @@ def test_an_answer_that_is_only_a_stop_string_is_empty() -> None:
     """Nothing at all is shown, and it counts as stopped."""
     stream = TextStream(["\n"])
     assert stream.push(b"\n") == ""
-    assert stream.stopped
+    assert stream.stopped_by == "\n"
