@@ -13,7 +13,7 @@ from typing import TypeAlias
 from modelrouter.cache import Answer, ResultCache, answer_key
 from modelrouter.classifier import Classifier
 from modelrouter.conversations import Conversations
-from modelrouter.engine.prompt import render
+from modelrouter.engine.prompt import refuse_hopeless, render
 from modelrouter.errors import (
     BadModelFile,
     CapacityError,
@@ -172,6 +172,7 @@ class Router:
         spec = self._specs[candidate.model]
         try:
             pieces = render(request, spec.chat)
+            refuse_hopeless(pieces, spec)
         except BadModelFile as error:
             raise BadModelFile(f"{spec.name}: {error.message}", hint=error.hint) from error
         sampling = dataclasses.replace(spec.sampling, **request.sampling)

@@ -32,6 +32,9 @@ TYPICAL_ANSWER_TOKENS: Final = 256
 
 SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
 
+MOST: Final[Mapping[str, int]] = {"messages": 10_000, "stop": 256, "tags": 256}
+"""How many of each a request may have: more than anybody means, and quickly gone through."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -141,6 +144,9 @@ class Request:
             refuse_unspeakable(text, "a stop string")
         if any(not text for text in self.stop):
             raise RequestError("a stop string is empty; it would stop every answer at once")
+        for name, most in MOST.items():
+            if (count := len(getattr(self, name))) > most:
+                raise RequestError(f"{count:,} {name} are too many: {most:,} may be")
         Sampling(**self.sampling)
 
 

@@ -51,6 +51,11 @@ class Settings:
             return resolve(directory, self.source.path.parent)
         return user_cache_path("modelrouter")
 
+    def api_keys_path(self) -> Path | None:
+        """Return where the API keys are written; None where no file is named."""
+        file = self.models_file.server.api_keys_file
+        return None if file is None else resolve(file, self.source.path.parent)
+
 
 def load(
     source: ConfigSource, policy: str | None = None, *, fields: Collection[str] = ()

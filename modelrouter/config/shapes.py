@@ -19,6 +19,11 @@ MOST_TOKENS = 2**31 - 1
 """llama.cpp counts tokens in 32 bits."""
 
 PACKAGE_FILE = re.compile(r"package:(?P<package>[A-Za-z]\w*)/(?P<file>.+)")
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@*]+")
+
+_LIST = Field(strict=False)
+"""Strict pydantic takes no list for a tuple; what is in the list stays strict."""
 
 
 def _path(value: str) -> str:
@@ -34,11 +39,32 @@ class Budget(Table):
     reserve_bytes: Size = Field(default=2**30, alias="reserve")
 
 
+def _host_name(value: str) -> str:
+    if not HOST_NAME.fullmatch(value):
+        raise ValueError("expected a host's name alone, without scheme, port or path")
+    return value.lower()
+
+
+def _origin(value: str) -> str:
+    if not ORIGIN.fullmatch(value):
+        raise ValueError('expected a web page\'s scheme and host: "https://chat.example.org"')
+    return value.lower()
+
+
 class Server(Table):
-    """`[server]`: where to listen, how many requests may wait for one model, and how long."""
+    """`[server]`: where to listen, who may come in, and how much and how long.
+
+    `hosts` are names that requests may call this server by, besides addresses and localhost;
+    `origins` are the web pages that may use it.
+    """
 
     host: Text = "127.0.0.1"
     port: int = Field(default=8012, ge=0, le=65535)
+    hosts: Annotated[tuple[Annotated[Text, AfterValidator(_host_name)], ...], _LIST] = ()
+    origins: Annotated[tuple[Annotated[Text, AfterValidator(_origin)], ...], _LIST] = ()
+    api_keys_file: Text | None = None
+    max_body_bytes: PositiveSize = Field(default=2**24, alias="max_body")
+    max_connections: int = Field(default=512, ge=8, le=65536)
     max_waiting: int = Field(default=64, ge=1)
     max_wait_seconds: Duration | None = Field(default=None, alias="max_wait")
 

@@ -16,12 +16,18 @@ from typing import NoReturn
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from modelrouter.errors import BadModelFile, RequestError
-from modelrouter.registry import ChatFormat
+from modelrouter.errors import BadModelFile, PromptTooLong, RequestError
+from modelrouter.registry import ChatFormat, ModelSpec
 from modelrouter.types import Message, Piece, Request
 
 FIRST_STAND_IN = 0xF0000
 """Stand-ins are private-use characters from here on (Unicode plane 15)."""
+
+LOSSLESS_TOKENIZERS = frozenset({"gpt2", "llama"})
+"""Byte-pair and SentencePiece: every byte of a text is in one of its tokens."""
+
+CONTEXT_STEP_TOKENS = 256
+"""llama.cpp rounds a context up to a multiple of this."""
 
 
 def render(request: Request, chat: ChatFormat | None) -> tuple[Piece, ...]:
@@ -58,6 +64,26 @@ def render_chat(chat: ChatFormat, messages: Sequence[Message]) -> tuple[Piece, .
     except Exception as error:  # a template is a program from a file: it may raise anything
         raise BadModelFile(f"the model's chat template cannot be rendered: {error}") from error
     return tuple(_pieces(text, {stand_in: token for token, stand_in in stand_ins.items()}))
+
+
+def refuse_hopeless(pieces: Sequence[Piece], spec: ModelSpec) -> None:
+    """Raise PromptTooLong where even the longest tokens would be too many for the model's context.
+
+    Only the model's own tokenizer knows their number, but it takes seconds for 10 MB, and its other
+    answers wait meanwhile.
+    """
+    longest_bytes = spec.facts.longest_token_bytes
+    if spec.facts.tokenizer_model not in LOSSLESS_TOKENIZERS or not longest_bytes:
+        return
+    n_bytes = sum(len(piece.text.encode()) for piece in pieces)
+    fewest_tokens = -(-n_bytes // longest_bytes)
+    if fewest_tokens >= spec.context_tokens + CONTEXT_STEP_TOKENS:
+        raise PromptTooLong(
+            f"the prompt has {n_bytes:,} bytes, which are {fewest_tokens:,} tokens or more; the "
+            f"context of {spec.name} holds {spec.context_tokens:,}",
+            hint="shorten the prompt, raise `context` in models.toml, "
+            "or name a model with a larger context",
+        )
 
 
 class _RefusedByTemplate(Exception):

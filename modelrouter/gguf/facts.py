@@ -39,8 +39,9 @@ class GgufFacts:
     "mmproj" and "adapter", have no layers of their own. `heads` and `kv_heads` are the most of any
     layer. `control_tokens` are the texts that a user's text must not be able to become: of type
     control or unknown, or known to llama.cpp as such. User-defined ones it matches in any text;
-    often they are runs of spaces. `fingerprint` changes whenever a file does (`header.py` says what
-    it covers).
+    often they are runs of spaces. `longest_token_bytes` is of a token's text as the file spells it,
+    which is never shorter than what the token stands for. `fingerprint` changes whenever a file
+    does (`header.py` says what it covers).
     """
 
     path: Path
@@ -72,6 +73,7 @@ class GgufFacts:
     eos_text: str | None
     adds_bos: bool
     control_tokens: tuple[str, ...]
+    longest_token_bytes: int
     fim: FimTokens | None
     chat_template: str | None
     fingerprint: str
@@ -142,6 +144,7 @@ def _facts(metadata: Metadata, headers: Sequence[Header], tensors: tuple[Tensor,
         eos_text=vocabulary.eos_text,
         adds_bos=vocabulary.adds_bos,
         control_tokens=vocabulary.control_tokens,
+        longest_token_bytes=vocabulary.longest_token_bytes,
         fim=vocabulary.fim,
         chat_template=vocabulary.chat_template,
         fingerprint=_fingerprint(headers),

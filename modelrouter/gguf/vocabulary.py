@@ -137,6 +137,7 @@ class Vocabulary:
     eos_text: str | None
     adds_bos: bool
     control_tokens: tuple[str, ...]
+    longest_token_bytes: int
     fim: FimTokens | None
     chat_template: str | None
 
@@ -155,6 +156,7 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
         eos_text=None if eos_id is None else _decoded(metadata, texts[eos_id], eos_id),
         adds_bos=_adds_bos(metadata),
         control_tokens=_control_tokens(metadata, texts),
+        longest_token_bytes=max(map(len, texts), default=0),
         fim=_fim(metadata, texts),
         chat_template=metadata.text("tokenizer.chat_template"),
     )

@@ -11,9 +11,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from modelrouter.app import App
+from modelrouter.config import Settings
 from modelrouter.errors import ConfigError
 from modelrouter.server import create
-from modelrouter.server.auth import refuse_open_door
+from modelrouter.server.auth import Keys, read_keys, refuse_open_door
+from modelrouter.server.gate import Door
+from modelrouter.server.wire import IDLE_SECONDS, MOST_HEAD_BYTES, Connection
 from modelrouter.whereabouts import Note
 
 log = logging.getLogger(__name__)
@@ -28,11 +31,24 @@ def serve(
     """Serve until a signal says stop; `announce` hears the address once it answers.
 
     ConfigError where the address is taken, or open to a network without a key. Port 0 takes a free
-    one.
+    one. `api_key` opens the door beside those in the file that models.toml names.
     """
-    refuse_open_door(host, api_key)
+    door = door_of(app.settings, host, api_key)
+    refuse_open_door(host, door.keys)
     with _listen(host, port) as listener:
-        asyncio.run(_serve(app, listener, api_key, announce))
+        asyncio.run(_serve(app, listener, door, announce))
+
+
+def door_of(settings: Settings, host: str, api_key: str | None) -> Door:
+    """Return what is asked of whoever comes in at `host`."""
+    written, path = settings.models_file.server, settings.api_keys_path()
+    keys = [] if path is None else read_keys(path)
+    return Door(
+        keys=Keys([*keys, *([api_key] if api_key else [])]),
+        hosts={*written.hosts, host.lower()},
+        origins=written.origins,
+        max_body_bytes=written.max_body_bytes,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -50,12 +66,12 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 async def _serve(
-    app: App, listener: socket.socket, api_key: str | None, announce: Callable[[str], None]
+    app: App, listener: socket.socket, door: Door, announce: Callable[[str], None]
 ) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     note = Note(url, str(app.settings.source.path), app.settings.policy_name)
-    asgi = create(app, api_key)
+    asgi = create(app, door)
 
     @contextlib.asynccontextmanager
     async def lifespan(_asgi: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +87,12 @@ async def _serve(
     asgi.router.lifespan_context = lifespan
     config = uvicorn.Config(
         asgi,
+        http=Connection,
+        ws="none",
         log_level="warning",
+        limit_concurrency=app.settings.models_file.server.max_connections,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
         server_header=False,
         date_header=False,

@@ -21,6 +21,7 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Load
 from modelrouter.errors import LoadFailed
+from modelrouter.gguf import read_facts
 from modelrouter.synthetic.vocabulary import CONTROL_TOKENS, TURN_END, token_id
 from modelrouter.types import KvType, Piece, Sampling
 
@@ -252,6 +253,16 @@ def test_the_beginning_of_text_comes_once(
     assert spelled.count(begin) == 1
     assert len(spelled) > 3
     assert load(tiny_gguf).tokenize([Piece("a", special=False)]) == [97]
+
+
+@pytest.mark.parametrize("text", ["\n" * 999, " " * 999, "=" * 999, "-" * 999, "\u6f22" * 99])
+def test_no_token_is_longer_than_the_header_says(
+    load: LoadBackend, starter_gguf: Path, text: str
+) -> None:
+    """So a prompt that is too long by its bytes has too many tokens: runs have the longest."""
+    tokens = load(starter_gguf, context_tokens=256, slots=1).tokenize([Piece(text, special=False)])
+    longest_bytes = read_facts(starter_gguf).longest_token_bytes
+    assert len(text.encode()) <= len(tokens) * longest_bytes
 
 
 def test_the_starter_model_speaks(load: LoadBackend, starter_gguf: Path) -> None:

@@ -116,6 +116,11 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert file.server.model_dump() == {
         "host": "127.0.0.1",
         "port": 8012,
+        "hosts": (),
+        "origins": (),
+        "api_keys_file": None,
+        "max_body_bytes": 2**24,
+        "max_connections": 512,
         "max_waiting": 64,
         "max_wait_seconds": None,
     }

@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelrouter.engine.prompt import FIRST_STAND_IN, render, render_chat
-from modelrouter.errors import BadModelFile, RequestError
+from modelrouter.engine.prompt import (
+    CONTEXT_STEP_TOKENS,
+    FIRST_STAND_IN,
+    refuse_hopeless,
+    render,
+    render_chat,
+)
+from modelrouter.errors import BadModelFile, PromptTooLong, RequestError
 from modelrouter.gguf import read_facts
-from modelrouter.registry import ChatFormat
+from modelrouter.registry import ChatFormat, ModelSpec
 from modelrouter.types import Message, Piece, Request, Speaker
 
 CHATML = """\
@@ -268,3 +274,18 @@ def test_a_model_without_a_template_does_not_chat() -> None:
         "the model has no chat template: it continues text and was not trained to converse"
     )
     assert caught.value.hint == "name an instruction-tuned model"
+
+
+def test_what_no_tokenizer_could_make_fit_is_refused(tiny_spec: ModelSpec) -> None:
+    """A prompt is too long by its bytes alone only where the longest tokens would be too many."""
+    longest = tiny_spec.facts.longest_token_bytes
+    most = (tiny_spec.context_tokens + CONTEXT_STEP_TOKENS - 1) * longest
+    refuse_hopeless(
+        [Piece("x" * (most - 2), special=True), Piece("\u00fc", special=False)], tiny_spec
+    )
+    with pytest.raises(PromptTooLong) as refused:
+        refuse_hopeless([Piece("x" * (most + 1), special=False)], tiny_spec)
+    assert refused.value.message == (
+        f"the prompt has {most + 1:,} bytes, which are 768 tokens or more; "
+        "the context of tiny holds 512"
+    )

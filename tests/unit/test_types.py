@@ -34,6 +34,8 @@ def request_of(content: str = "Hi", **settings: Any) -> Request:
             {"stop": ("a\udc80",)},
             "a stop string is not valid Unicode: U+DC80 stands alone at position 1",
         ),
+        ({"stop": ("a",) * 257}, "257 stop are too many: 256 may be"),
+        ({"tags": frozenset(map(str, range(300)))}, "300 tags are too many: 256 may be"),
         ({"sampling": {"temperature": 5.5}}, "temperature must be from 0 to 5, got 5.5"),
         (
             {"content": "ab\0c"},
