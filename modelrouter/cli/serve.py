@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -31,17 +32,17 @@ def serve(
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     app = App.open(find_config(config), policy)
-    sys.stderr.writelines(f"note: {note}\n" for note in app.notes)
     written = app.settings.models_file.server
     run.serve(
         app,
         written.host if host is None else host,
         written.port if port is None else port,
         os.environ.get(KEY_VARIABLE) or None,
-        announce=_announce,
+        announce=lambda url: _announce(url, app.notes),
     )
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, notes: Sequence[str]) -> None:
+    sys.stderr.writelines(f"note: {note}\n" for note in notes)
     sys.stderr.write(f"modelrouter listens on {url}\n")
     sys.stderr.flush()
