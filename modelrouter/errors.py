@@ -123,7 +123,7 @@ class CapacityError(ModelRouterError):
 
 
 class QueueFull(CapacityError):
-    """As many requests wait for this model as may."""
+    """As many requests of its class wait for this model as may."""
 
     code = "queue_full"
     http_status = 429

@@ -6,11 +6,11 @@ Questions about the facts; nothing here changes one.
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from modelrouter.errors import NeverFits
+from modelrouter.errors import EngineError, NeverFits, QueueFull
 from modelrouter.memory.plan import fewest, fitting
 from modelrouter.memory.sizes import in_words
-from modelrouter.scheduler.effects import Needs, Priority
-from modelrouter.scheduler.room import Room, rank
+from modelrouter.scheduler.effects import Needs, Priority, Ticket
+from modelrouter.scheduler.room import MOST_FAILURES, Room, rank
 from modelrouter.types import ModelState
 
 STAYING: Final = 4
@@ -24,12 +24,17 @@ class Books:
     """All models' rooms under one budget, at one moment."""
 
     def __init__(
-        self, models: Mapping[str, Needs], budget_bytes: int, patience_seconds: float
+        self,
+        models: Mapping[str, Needs],
+        budget_bytes: int,
+        max_waiting: int,
+        patience_seconds: float,
     ) -> None:
-        """Begin with nothing loaded."""
+        """Begin with nothing loaded. `max_waiting` bounds each model's line, class by class."""
         self.rooms = {name: Room(n, load_seconds=n.load_seconds) for name, n in models.items()}
         self.budget_bytes = budget_bytes
         self.patience_seconds = patience_seconds
+        self._max_waiting = max_waiting
         self.now = 0.0
 
     @property
@@ -150,3 +155,44 @@ class Books:
             f"{model} needs {in_words(need)}; the budget is {in_words(self.budget_bytes)}{shared}",
             hint="lower its `context` or `slots`, use a smaller quantization, or raise budget.ram",
         )
+
+    def has_failed(self, model: str) -> EngineError | None:
+        """Return why the model is left alone, or None."""
+        room = self.rooms[model]
+        if room.state is not ModelState.FAILED or room.problem is None:
+            return None
+        last_words = room.problem.message
+        return EngineError(
+            f"{model} failed {MOST_FAILURES} times in a row and is left alone: {last_words}",
+            hint=f"see to it, then: modelrouter models load {model}",
+        )
+
+    def line_is_full(self, ticket: Ticket) -> QueueFull | None:
+        """Return why nobody of the ticket's class may join the line, or None.
+
+        Each class has room of its own: side jobs that pile up keep no editor out.
+        """
+        alike = [t for t in self.rooms[ticket.model].waiting if t.priority is ticket.priority]
+        if len(alike) < self._max_waiting:
+            return None
+        return QueueFull(
+            f"{len(alike)} {ticket.priority.name.lower()} requests wait for {ticket.model} already",
+            hint="try again later, or raise `server.max_waiting`",
+        )
+
+    def waits_for_others(self, model: str, place: int) -> str | None:
+        """Return which requests must end before the one at `place` (0: the first) in the line gets
+        a slot; None where a load is all that it waits for.
+        """
+        room = self.rooms[model]
+        slots = room.needs.slots
+        if room.state is ModelState.READY and not room.grants:
+            return "takes no more requests: it is to be unloaded"
+        if room.state is ModelState.READY:
+            return f"is busy: {len(room.leases)} of {slots} slots taken"
+        if place >= slots:
+            return f"is not loaded yet, and {place} requests wait for its {slots} slots"
+        if room.stands or self.missing_bytes_for(model) <= self.footprints(self.idle()):
+            return None
+        need, budget = in_words(room.needs.footprint_bytes), in_words(self.budget_bytes)
+        return f"needs {need}; other requests have or wait for too much of the {budget}"

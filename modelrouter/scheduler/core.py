@@ -11,18 +11,11 @@ tree. A state changes when something is decided, not when it has been done.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from modelrouter.errors import (
-    DeadlineExceeded,
-    EngineError,
-    ModelRouterError,
-    QueueFull,
-    SlotsBusy,
-)
+from modelrouter.errors import DeadlineExceeded, ModelRouterError, SlotsBusy
 from modelrouter.memory.plan import fewest, share_pins
-from modelrouter.memory.sizes import in_words
 from modelrouter.scheduler.books import MOST_URGENT, Books
 from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
-from modelrouter.scheduler.room import MOST_FAILURES, Room, is_impatient
+from modelrouter.scheduler.room import Room, is_impatient
 from modelrouter.types import ModelState
 
 PATIENCE_SECONDS: Final = 30.0
@@ -44,10 +37,9 @@ class Core(Books):
         max_waiting: int,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """Begin with nothing loaded. `max_waiting` bounds each model's line."""
-        super().__init__(models, budget_bytes, patience_seconds)
+        """Begin with nothing loaded. `max_waiting` bounds each model's line, class by class."""
+        super().__init__(models, budget_bytes, max_waiting, patience_seconds)
         self._pin_ceiling_bytes: int | None = None
-        self._max_waiting = max_waiting
 
     # ── events ────────────────────────────────────────────────────────────────────────────────────
 
@@ -55,8 +47,8 @@ class Core(Books):
         """A request wants a slot; it is refused where it can never have one or the line is full."""
         self.now = ticket.since
         room = self.rooms[ticket.model]
-        refusal = self.never_fits(ticket.model) or self._has_failed(ticket.model)
-        if refusal := refusal or self._line_is_full(ticket.model):
+        hopeless = self.never_fits(ticket.model) or self.has_failed(ticket.model)
+        if refusal := hopeless or self.line_is_full(ticket):
             return [Refuse(ticket.id, refusal), *self._settle()]
         room.waiting.append(ticket)
         return self._settle()
@@ -277,24 +269,6 @@ class Core(Books):
 
     # ── refusals ──────────────────────────────────────────────────────────────────────────────────
 
-    def _has_failed(self, model: str) -> ModelRouterError | None:
-        room = self.rooms[model]
-        if room.state is not ModelState.FAILED or room.problem is None:
-            return None
-        last_words = room.problem.message
-        return EngineError(
-            f"{model} failed {MOST_FAILURES} times in a row and is left alone: {last_words}",
-            hint=f"see to it, then: modelrouter models load {model}",
-        )
-
-    def _line_is_full(self, model: str) -> QueueFull | None:
-        if len(self.rooms[model].waiting) < self._max_waiting:
-            return None
-        return QueueFull(
-            f"{self._max_waiting} requests wait for {model} already",
-            hint="try again later, or raise `server.max_waiting`",
-        )
-
     def _refuse_late(self) -> Iterator[Refuse]:
         for name, room in self.rooms.items():
             for ticket in list(room.waiting):
@@ -306,7 +280,7 @@ class Core(Books):
 
     def _refuse_hopeless(self) -> Iterator[Refuse]:
         for name, room in self.rooms.items():
-            why = None if room.stands else self.never_fits(name) or self._has_failed(name)
+            why = None if room.stands else self.never_fits(name) or self.has_failed(name)
             if why is not None:
                 yield from _turn_away(room, why)
 
@@ -314,27 +288,10 @@ class Core(Books):
         refused: list[Effect] = []
         for name, room in self.rooms.items():
             for place, ticket in enumerate(room.line(self.now, self.patience_seconds)):
-                if not ticket.may_wait and (why := self._waits_for_others(name, place)):
+                if not ticket.may_wait and (why := self.waits_for_others(name, place)):
                     room.waiting.remove(ticket)
                     refused.append(Refuse(ticket.id, SlotsBusy(f"{name} {why}")))
         return refused
-
-    def _waits_for_others(self, model: str, place: int) -> str | None:
-        """Return which requests must end before the one at `place` (0: the first) in the line gets
-        a slot; None where a load is all that it waits for.
-        """
-        room = self.rooms[model]
-        slots = room.needs.slots
-        if room.state is ModelState.READY and not room.grants:
-            return "takes no more requests: it is to be unloaded"
-        if room.state is ModelState.READY:
-            return f"is busy: {len(room.leases)} of {slots} slots taken"
-        if place >= slots:
-            return f"is not loaded yet, and {place} requests wait for its {slots} slots"
-        if room.stands or self.missing_bytes_for(model) <= self.footprints(self.idle()):
-            return None
-        need, budget = in_words(room.needs.footprint_bytes), in_words(self.budget_bytes)
-        return f"needs {need}; other requests have or wait for too much of the {budget}"
 
 
 def _turn_away(room: Room, error: ModelRouterError) -> list[Refuse]:

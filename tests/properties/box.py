@@ -6,13 +6,11 @@ it comes. `test_scheduling.py` checks what must be true between events.
 
 from typing import Any
 
-from box_books import ENDING, PATIENCE, BoxBooks, Model, Worker
+from box_books import ENDING, MAX_WAITING, PATIENCE, BoxBooks, Model, Worker
 
 from modelrouter.errors import LoadFailed, ModelRouterError, WorkerDied
 from modelrouter.scheduler.core import Core
 from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
-
-MAX_WAITING = 3
 
 
 class Box(BoxBooks):

@@ -12,6 +12,8 @@ from modelrouter.scheduler.effects import Needs, Priority, Ticket
 from modelrouter.scheduler.room import MOST_FAILURES
 
 PATIENCE = 8
+MAX_WAITING = 3
+"""Of each class."""
 
 
 class Worker(Enum):
@@ -72,6 +74,10 @@ class Model:
     def has_failed(self) -> bool:
         """True where it is left alone."""
         return self.failures >= MOST_FAILURES
+
+    def has_full_line(self, priority: Priority) -> bool:
+        """True where nobody of this class may join."""
+        return sum(ticket.priority is priority for ticket in self.line) >= MAX_WAITING
 
     @property
     def pinnable(self) -> int:

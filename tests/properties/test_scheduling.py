@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Sequence
 from typing import TypeVar
 
-from box import MAX_WAITING, Box
+from box import Box
 from box_books import ENDING, PATIENCE, Model, Worker
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -35,8 +35,8 @@ LATER = st.sampled_from([0, 0, 0, 0, 1, PATIENCE])
 """Seconds that went by unnoticed before an event."""
 WORTH_WAITING = st.sampled_from([None, None, None, 1, 5, 2 * PATIENCE])
 LONGEST_BACK_OFF = 2
-ROUNDS = 60
-"""More than enough: what a ticket may have to wait for are 10 leases and 14 older tickets."""
+ROUNDS = 100
+"""More than enough: what a ticket may have to wait for are 10 leases and 44 older tickets."""
 
 
 class Scheduling(RuleBasedStateMachine):
@@ -78,7 +78,7 @@ class Scheduling(RuleBasedStateMachine):
     ) -> None:
         """A request comes in; it is refused for the reasons there are and for no other."""
         box, model = self.box, self.model(index)
-        never_fits, is_full = not box.fits(model), len(model.line) >= MAX_WAITING
+        never_fits, is_full = not box.fits(model), model.has_full_line(priority)
         alone = not (box.waiting or box.leased)
         box.now += later
         ticket = box.arrive(model.name, may_wait=may_wait, priority=priority, seconds=seconds)

@@ -7,7 +7,7 @@ Pure: events in, effects out; `properties/` has all of them at once. Who goes fi
 from scheduler_by_hand import ByHand, needs, the_refusal
 
 from modelrouter.errors import LoadFailed, NeverFits, QueueFull
-from modelrouter.scheduler.effects import Grant, Load, Refuse, Unload
+from modelrouter.scheduler.effects import Grant, Load, Priority, Refuse, Unload
 from modelrouter.types import ModelState
 
 
@@ -274,8 +274,20 @@ def test_a_full_line_says_how_long_it_is() -> None:
     core.arrived(0, "a")
     error = the_refusal(core.arrived(1, "a"))
     assert isinstance(error, QueueFull)
-    assert error.message == "1 requests wait for a already"
+    assert error.message == "1 normal requests wait for a already"
     assert core.arrived(2, "b") == [Load("b")]
+
+
+def test_side_jobs_keep_no_editor_out_of_the_line() -> None:
+    """Each class of requests has as much room in a line as any other."""
+    core = ByHand(max_waiting=2, a=needs())
+    core.arrived(0, "a", priority=Priority.BACKGROUND)
+    core.arrived(1, "a", priority=Priority.BACKGROUND)
+    error = the_refusal(core.arrived(2, "a", priority=Priority.BACKGROUND))
+    assert error.message == "2 background requests wait for a already"
+    assert core.arrived(3, "a", priority=Priority.INTERACTIVE) == []
+    assert core.arrived(4, "a", priority=Priority.NORMAL) == []
+    assert core.loaded("a")[0] == Grant(3, "a")
 
 
 def test_a_refusal_at_the_door_forgets_nobody_whose_time_has_come() -> None:
