@@ -6,26 +6,42 @@ Nothing is loaded; the figures are those that the scheduler goes by.
 import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from modelrouter.cli import options
+from modelrouter.cli.table import in_seconds
 from modelrouter.config import find_config
 from modelrouter.memory.sizes import in_words
 
 if TYPE_CHECKING:
     from modelrouter.app import App
     from modelrouter.memory.plan import Share
+    from modelrouter.memory.speeds import Speed
 
 BAR_CELLS = 60
 
 RESIDENT, NEEDED, PINNED, LEFT = "█", "▓", "▒", "·"
 
 
-def plan(*, as_json: options.AsJson = False, config: options.Config = None) -> None:
-    """Show who would get what of the memory, without loading anything."""
+def plan(
+    *,
+    as_json: options.AsJson = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure memory and disks first: a few seconds.")
+    ] = False,
+    config: options.Config = None,
+) -> None:
+    """Show who would get what of the memory, and how fast it would be, without loading anything."""
     from modelrouter.app import App
+    from modelrouter.memory.speeds import kept_in
+    from modelrouter.rehearsal import outlook
 
     app = App.open(find_config(config))
+    if measure:
+        outlook.measure(app.catalogue.specs.values(), kept_in())
     explanation = _explanation(app)
     if as_json:
         sys.stdout.write(json.dumps(explanation, ensure_ascii=False) + "\n")
@@ -34,7 +50,9 @@ def plan(*, as_json: options.AsJson = False, config: options.Config = None) -> N
 
 
 def _explanation(app: "App") -> dict[str, Any]:
-    budget = app.budget
+    from modelrouter.memory import speeds
+
+    budget, known = app.budget, speeds.read(speeds.kept_in())
     return {
         "budget": {
             "models_bytes": budget.models_bytes,
@@ -44,13 +62,14 @@ def _explanation(app: "App") -> dict[str, Any]:
             "notes": list(budget.notes),
         },
         "machine": dataclasses.asdict(app.machine),
+        "speeds": {key: dataclasses.asdict(speed) for key, speed in known.items()},
         "resident_bytes": app.plan.resident_bytes,
-        "models": [_model(app, share) for share in app.plan.shares],
+        "models": [_model(app, share, known) for share in app.plan.shares],
         "unusable": {name: error.message for name, error in app.catalogue.unusable.items()},
     }
 
 
-def _model(app: "App", share: "Share") -> dict[str, Any]:
+def _model(app: "App", share: "Share", known: Mapping[str, "Speed"]) -> dict[str, Any]:
     spec = app.catalogue.specs[share.wish.model]
     refusal = app.scheduler.never_fits(spec.name)
     return {
@@ -66,6 +85,23 @@ def _model(app: "App", share: "Share") -> dict[str, Any]:
         "pinned_bytes": share.pinned_bytes,
         "problem": None if refusal is None else refusal.message,
         "would_fit": None if refusal is None else _would_fit(app, spec.name),
+        "pace": None if refusal is not None else _pace(app, spec.name, known),
+    }
+
+
+def _pace(app: "App", model: str, known: Mapping[str, "Speed"]) -> dict[str, Any]:
+    from modelrouter.rehearsal.outlook import outlook
+
+    found = outlook(app, model, known)
+    return {
+        "touched_bytes": found.one.touched_bytes,
+        "streamed_bytes": found.one.streamed_bytes,
+        **dataclasses.asdict(found.pace),
+        "predicted_seconds_a_token": found.pace.seconds,
+        "limit": found.pace.limit,
+        "measured_seconds_a_token": found.measured_seconds,
+        "times_measured": found.times_measured,
+        "measured_prefill_tokens_per_second": found.prefill_tokens_per_second,
     }
 
 
@@ -95,17 +131,39 @@ def _lines(explanation: dict[str, Any]) -> list[str]:
         f"resident  {_bar(all_bytes, (RESIDENT, resident_bytes))}",
     ]
     residents = [m for m in explanation["models"] if m["residency"] == "resident"]
-    lines += [f"          {_sentence(model)}" for model in residents]
+    lines += [f"          {said}" for model in residents for said in _sentences(model)]
     for model in explanation["models"]:
         if model["residency"] == "mapped":
             needed = 0 if model["problem"] else model["footprint_bytes"]
             parts = (RESIDENT, resident_bytes), (NEEDED, needed), (PINNED, model["pinned_bytes"])
-            lines += ["", f"mapped    {_bar(all_bytes, *parts)}", f"          {_sentence(model)}"]
+            lines += ["", f"mapped    {_bar(all_bytes, *parts)}"]
+            lines += [f"          {said}" for said in _sentences(model)]
     lines += [
         f"{name} cannot be used: {reason}" for name, reason in explanation["unusable"].items()
     ]
     legend = f"{RESIDENT} resident models  {NEEDED} context and buffers  {PINNED} pinned weights"
     return [*lines, "", f"{legend}  {LEFT} left"]
+
+
+def _sentences(model: dict[str, Any]) -> list[str]:
+    return [_sentence(model), *([_pace_sentence(model["pace"])] if model["pace"] else [])]
+
+
+def _pace_sentence(pace: dict[str, Any]) -> str:
+    """Return how fast a model should be, how fast it was, and how far off that is."""
+    predicted, measured = pace["predicted_seconds_a_token"], pace["measured_seconds_a_token"]
+    if predicted is None:
+        said = "how fast it would be is not known yet: `modelrouter plan --measure` finds out"
+    else:
+        said = f"about {in_seconds(predicted)} a token predicted, by the {pace['limit']}"
+        if pace["streamed_bytes"]:
+            said += f": {in_words(pace['streamed_bytes'])} of it from disk"
+    if measured is None:
+        return said
+    said += f"; {in_seconds(measured)} measured"
+    if pace["times_measured"] is None:
+        return said
+    return f"{said} (predicted is {pace['times_measured']:.2f} of it)"
 
 
 def _sentence(model: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Rows of cells as lines of text, each column as wide as its widest cell, and sizes as cells.
+"""Rows of cells as lines of text, each column as wide as its widest cell; sizes and times as cells.
 
 It knows no command.
 """
@@ -18,3 +18,10 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 def gib(size_bytes: int) -> str:
     """Return a size in GiB, without the unit."""
     return f"{size_bytes / 2**30:.2f}"
+
+
+def in_seconds(seconds: float) -> str:
+    """Return a time with the digits that matter: 12.3 s, 0.45 s, 6.8 ms."""
+    if seconds >= 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"

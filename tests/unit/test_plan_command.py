@@ -2,14 +2,19 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from platformdirs import user_state_path
 from typer.testing import CliRunner
 
 from modelrouter.cli import app
 from modelrouter.memory.budget import read_machine
+from modelrouter.registry import ModelSpec
+from modelrouter.scheduler.rates import Rates
+from modelrouter.types import Done, Timings, Usage
 
 MODELS_TOML = """\
 version = 1
@@ -86,6 +91,39 @@ def test_what_the_machine_does_not_tell_is_told(tmp_path: Path, tiny_gguf: Path)
     said = planned(tmp_path, tiny_gguf, "999GiB")
     notes = re.findall(r"^note      (.*)$", said, re.MULTILINE)
     assert notes == [warning, *missing]
+
+
+def test_the_pace_needs_measured_speeds(tmp_path: Path, tiny_gguf: Path) -> None:
+    """Nothing is measured unasked; once it was, plan goes by what is kept, and says what limits."""
+    said = planned(tmp_path, tiny_gguf, "1GiB")
+    assert said.count("is not known yet: `modelrouter plan --measure` finds out") == 2
+    told = json.loads(planned(tmp_path, tiny_gguf, "1GiB", "--json", "--measure"))
+    again = json.loads(planned(tmp_path, tiny_gguf, "1GiB", "--json"))
+    assert again["speeds"] == told["speeds"]
+    kinds = {key.partition("/")[0] for key in again["speeds"]}
+    assert kinds == {"memory", "disk"}
+    small, large = (model["pace"] for model in again["models"])
+    assert small["limit"] == large["limit"] == "memory"
+    assert small["touched_bytes"] == large["touched_bytes"] > 0
+    assert small["streamed_bytes"] == large["streamed_bytes"] == 0
+    assert "a token predicted, by the memory" in planned(tmp_path, tiny_gguf, "1GiB")
+
+
+def test_what_was_measured_stands_beside_what_is_predicted(
+    tmp_path: Path, make_spec: Callable[..., ModelSpec], tiny_gguf: Path
+) -> None:
+    """A hundred tokens in four seconds: 40 ms each, and how much of that was foreseen."""
+    spec = make_spec(tiny_gguf, name="small", residency="resident", context=512, batch=32)
+    rates = Rates(Path(user_state_path("modelrouter"), "rates.json"))
+    rates.of(spec.identity).answered(Done("length", Usage(100, 100, 0), Timings(2.0, 4.0)))
+    rates.save()
+    told = json.loads(planned(tmp_path, tiny_gguf, "1GiB", "--json", "--measure"))
+    small, large = (model["pace"] for model in told["models"])
+    assert small["measured_seconds_a_token"] == 0.04
+    assert small["measured_prefill_tokens_per_second"] == 50
+    assert small["times_measured"] == small["predicted_seconds_a_token"] / 0.04
+    assert large["measured_seconds_a_token"] is large["times_measured"] is None
+    assert "; 40.0 ms measured" in planned(tmp_path, tiny_gguf, "1GiB")
 
 
 def test_the_bars_fill_the_budget(tmp_path: Path, tiny_gguf: Path) -> None:

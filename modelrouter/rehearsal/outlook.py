@@ -1,0 +1,105 @@
+"""What a model's pace should be on this box, by law and measured speeds, and what it has been.
+
+It reads headers and kept figures; only `measure` works for a second or two, when it is called.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelrouter.app import App
+from modelrouter.engine.cores import physical_cores
+from modelrouter.gguf import GgufFacts
+from modelrouter.memory import speeds
+from modelrouter.memory.bandwidth import disk_bandwidth, memory_bandwidth
+from modelrouter.memory.pace import Pace, Pass, one_pass, pace
+from modelrouter.memory.speeds import Speed, speed_today
+from modelrouter.registry import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a token should cost a model, and the speeds it has shown so far (None: none yet)."""
+
+    one: Pass
+    pace: Pace
+    prefill_tokens_per_second: float | None
+    decode_tokens_per_second: float | None
+
+    @property
+    def measured_seconds(self) -> float | None:
+        """Seconds a token, as measured over its answers, the latest counting most."""
+        return 1 / self.decode_tokens_per_second if self.decode_tokens_per_second else None
+
+    @property
+    def times_measured(self) -> float | None:
+        """What was predicted over what was measured: 1 is right, 0.5 promised half the time."""
+        if self.pace.seconds is None or self.measured_seconds is None:
+            return None
+        return self.pace.seconds / self.measured_seconds
+
+
+def outlook(app: App, model: str, known: Mapping[str, Speed]) -> Outlook:
+    """Return what is to be expected of a model with the share that the plan gives it."""
+    spec = app.catalogue.specs[model]
+    threads = threads_of(spec)
+    disk = speeds.of_disk(spec.facts.path)
+    one = planned_pass(app, spec)
+    so_far = app.scheduler.forecast()[model]
+    return Outlook(
+        one,
+        pace(
+            one,
+            memory=known.get(speeds.of_memory(threads)),
+            decoding=known.get(speeds.of_decoding(main_type(spec.facts), threads)),
+            disk=None if disk is None else known.get(disk),
+        ),
+        so_far.prefill_tokens_per_second,
+        so_far.decode_tokens_per_second,
+    )
+
+
+def planned_pass(app: App, spec: ModelSpec) -> Pass:
+    """Return what a token of the model reads, where it is the only one beside the residents.
+
+    What of the machine's memory nobody has then is page cache.
+    """
+    facts = spec.facts
+    if spec.is_resident:
+        return one_pass(facts, kept_bytes=facts.weights_bytes, cache_bytes=0)
+    pinned_bytes = next(s.pinned_bytes for s in app.plan.shares if s.wish.model == spec.name)
+    taken_bytes = app.plan.resident_bytes + spec.footprint.total_bytes + pinned_bytes
+    cache_bytes = max(0, app.machine.available_bytes - taken_bytes)
+    return one_pass(facts, kept_bytes=pinned_bytes, cache_bytes=cache_bytes)
+
+
+def threads_of(spec: ModelSpec) -> int:
+    """Return how many threads a model's worker computes with."""
+    return spec.threads or physical_cores()
+
+
+def main_type(facts: GgufFacts) -> str:
+    """Return the type that most of a model's weights have, by bytes."""
+    by_type: Counter[str] = Counter()
+    for tensor in facts.tensors:
+        by_type[tensor.type_name] += tensor.n_bytes
+    return by_type.most_common(1)[0][0]
+
+
+def measure(specs: Iterable[ModelSpec], kept_in: Path) -> None:
+    """Measure what these models read from, memory and disks, and keep it: two seconds for most.
+
+    BadModelFile where a model's file cannot be read.
+    """
+    found: dict[str, Speed] = {}
+    for spec in specs:
+        threads = threads_of(spec)
+        memory = speeds.of_memory(threads)
+        if memory not in found:
+            found[memory] = speed_today(memory_bandwidth(threads))
+        largest = max(spec.facts.files, key=lambda file: file.n_bytes).path
+        disk = speeds.of_disk(largest)
+        if disk is not None and disk not in found:
+            found[disk] = speed_today(disk_bandwidth(largest))
+    speeds.keep(kept_in, found)
