@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import diskcache
 
+from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.types import Finish, Piece, Sampling, Usage
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Answer:
     usage: Usage
     seconds: float
     stopped_by: str | None = None
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 def answer_key(
@@ -52,6 +54,8 @@ def answer_key(
     max_tokens: int | None,
     stop: Sequence[str],
     sampling: Sampling,
+    *,
+    logprobs: int | None = None,
 ) -> str:
     """Return the name of the one answer that these give: hex SHA-256 of all of them.
 
@@ -63,14 +67,20 @@ def answer_key(
         [dataclasses.astuple(piece) for piece in pieces],
         max_tokens,
         list(stop),
-        {name: _number(value) for name, value in dataclasses.asdict(sampling).items()},
+        _numbers(dataclasses.asdict(sampling)),
+        logprobs,
     ]
     canonical = json.dumps(everything, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value) + 0.0  # 0, 0.0 and -0.0 are one temperature
+def _numbers(value: Any) -> Any:
+    """Return the value with every number in one spelling: 0, 0.0 and -0.0 are one temperature."""
+    if isinstance(value, dict):
+        return {name: _numbers(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_numbers(item) for item in value]
+    return None if value is None else float(value) + 0.0
 
 
 class TextDisk(diskcache.Disk):  # type: ignore[misc]
@@ -225,7 +235,17 @@ def _parse(text: str) -> Answer:
             },
             "seconds": float(seconds),
             "stopped_by": str() | None as stopped_by,
+            "logprobs": list(logprobs),
         }:
             usage = Usage(prompt, completion, cached)
-            return Answer(answer, finish, usage, seconds, stopped_by)
+            chances = tuple(map(_parse_logprobs, logprobs))
+            return Answer(answer, finish, usage, seconds, stopped_by, chances)
     raise ValueError("a stored row is not an answer")
+
+
+def _parse_logprobs(stored: Any) -> TokenLogprobs:
+    return TokenLogprobs(_parse_chance(stored["drawn"]), tuple(map(_parse_chance, stored["top"])))
+
+
+def _parse_chance(stored: Any) -> Chance:
+    return Chance(int(stored["token"]), tuple(stored["bytes"]), float(stored["logprob"]))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from modelrouter.cache import Answer
+from modelrouter.tokens import TokenLogprobs
 from modelrouter.trace import Fact, Trace
 from modelrouter.types import (
     CacheUse,
@@ -69,7 +70,7 @@ class Route:
 
 
 class Reply:
-    """Iterate it once for the answer's text; afterwards `finish` and `usage` are there."""
+    """Iterate it, or its `parts`, once; afterwards `text`, `finish` and `usage` are there."""
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class Reply:
         self.cache_use = cache_use
         self.trace = trace
         self.text = ""
+        self.logprobs: list[TokenLogprobs] = []
         self.finish: Finish | None = None
         self.usage: Usage | None = None
         self.stopped_by: str | None = None
@@ -97,6 +99,12 @@ class Reply:
         return cls(_events_of(answer), route, candidate, "hit", trace)
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        async for part in self.parts():
+            if part.text:
+                yield part.text
+
+    async def parts(self) -> AsyncIterator[Delta]:
+        """Yield the answer as it comes, with all that was asked for beside the text."""
         async for event in self._events:
             if isinstance(event, Done):
                 self._end(event)
@@ -104,7 +112,8 @@ class Reply:
             if not self.text:
                 self.trace.note("first text")
             self.text += event.text
-            yield event.text
+            self.logprobs += event.logprobs
+            yield event
 
     def to_json(self) -> dict[str, Fact]:
         """Return the answer's explanation as plain values, the same on every surface."""
@@ -141,5 +150,5 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 async def _events_of(answer: Answer) -> AsyncIterator[Delta | Done]:
-    yield Delta(answer.text)
+    yield Delta(answer.text, answer.logprobs)
     yield Done(answer.finish, answer.usage, Timings(0.0, 0.0), answer.stopped_by)

@@ -28,6 +28,7 @@ from modelrouter.reply import Reply, Route
 from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
+from modelrouter.tokens import TokenLogprobs
 from modelrouter.trace import Fact, Trace
 from modelrouter.types import (
     CacheUse,
@@ -178,7 +179,14 @@ class Router:
         sampling = dataclasses.replace(spec.sampling, **request.sampling)
         key = None
         if request.use_cache and sampling.is_repeatable:
-            key = answer_key(spec.identity, pieces, request.max_tokens, request.stop, sampling)
+            key = answer_key(
+                spec.identity,
+                pieces,
+                request.max_tokens,
+                request.stop,
+                sampling,
+                logprobs=request.logprobs,
+            )
         is_cached = self._results is not None and key is not None
         return Job(candidate, pieces, sampling, key, "miss" if is_cached else "bypass")
 
@@ -197,17 +205,19 @@ class Router:
         async def work(tell: Callable[[News], None]) -> None:
             async with self._lease_first(jobs, route, trace, tell) as (job, lease):
                 tell(job)
-                text = ""
+                text, logprobs = "", list[TokenLogprobs]()
                 async for event in lease.generate(
                     job.pieces,
                     max_tokens=request.max_tokens,
                     stop=request.stop,
                     sampling=job.sampling,
+                    logprobs=request.logprobs,
                 ):
                     if isinstance(event, Delta):
                         text += event.text
+                        logprobs += event.logprobs
                     elif event.finish != "cancelled":
-                        self._keep(job, _whole(text, event, trace))
+                        self._keep(job, _whole(text, logprobs, event, trace))
                     tell(event)
 
         return work
@@ -280,9 +290,9 @@ def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:
     return (wishes, route.decision.when_full, route.prediction.task)
 
 
-def _whole(text: str, done: Done, trace: Trace) -> Answer:
+def _whole(text: str, logprobs: list[TokenLogprobs], done: Done, trace: Trace) -> Answer:
     seconds = trace.elapsed_ms() / 1000
-    return Answer(text, done.finish, done.usage, seconds, done.stopped_by)
+    return Answer(text, done.finish, done.usage, seconds, done.stopped_by, tuple(logprobs))
 
 
 async def _boarded(news: AsyncIterator[News], on_ticket: Callable[[int], None]) -> Job:

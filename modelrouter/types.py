@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypedDict, get_args
 
 from modelrouter.errors import RequestError
+from modelrouter.tokens import MOST_TOP_LOGPROBS, TokenBias, TokenLogprobs
 
 Task = Literal["chat", "completion", "background"]
 """What kind of work a request is: a person's chat, an editor's completion, a program's side job."""
@@ -55,6 +56,7 @@ class SamplingOverrides(TypedDict, total=False):
     frequency_penalty: float
     presence_penalty: float
     seed: int | None
+    logit_bias: tuple[TokenBias, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Sampling:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     seed: int | None = None
+    logit_bias: tuple[TokenBias, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no sampler can mean."""
@@ -105,7 +108,8 @@ class Request:
     `model` names a model or a role and beats the policy; None lets the policy choose.
     `max_tokens` None stops at the model's own end or the end of its context. `seconds` bounds the
     whole answer, waiting included; None gives it all the time it takes. `tags` and `headers` (by
-    lower-case name) are for the policy's rules alone.
+    lower-case name) are for the policy's rules alone. `logprobs` asks for the chances of the
+    answer's tokens, and of so many of the likeliest in the place of each.
     """
 
     messages: tuple[Message, ...]
@@ -118,6 +122,7 @@ class Request:
     seconds: float | None = None
     tags: frozenset[str] = frozenset()
     headers: Mapping[str, str] = field(default_factory=dict)
+    logprobs: int | None = None
 
     @property
     def prompt_tokens(self) -> int:
@@ -140,6 +145,10 @@ class Request:
             raise RequestError(f"max_tokens must be at least 1, got {self.max_tokens}")
         if self.seconds is not None and not self.seconds > 0:
             raise RequestError(f"the time limit must be more than 0 seconds, got {self.seconds}")
+        if self.logprobs is not None and not 0 <= self.logprobs <= MOST_TOP_LOGPROBS:
+            raise RequestError(
+                f"top_logprobs must be from 0 to {MOST_TOP_LOGPROBS}, got {self.logprobs}"
+            )
         for text in self.stop:
             refuse_unspeakable(text, "a stop string")
         if any(not text for text in self.stop):
@@ -309,9 +318,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of the answer's text."""
+    """The next piece of the answer's text, and where asked for, the chances of its tokens."""
 
     text: str
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from modelrouter.errors import EngineError
+from modelrouter.errors import EngineError, RequestError
+from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.types import Piece, Sampling
 
 LOGIT_ROWS = 1
@@ -57,7 +58,13 @@ class Backend(Protocol):
         """Tell whether the model ends its answer with this token."""
 
     def sampler(self, sampling: Sampling) -> Sampler:
-        """Return a fresh sampler."""
+        """Return a fresh sampler; RequestError for a bias of a token that the vocabulary lacks."""
+
+    def logprobs(self, row: int, token: int, most: int) -> TokenLogprobs:
+        """Return the chances in the last decode's row of `token` and of the `most` likeliest.
+
+        They are the model's own, whatever a sampler makes of them.
+        """
 
     def decode(self, rows: Sequence[Row]) -> bool:
         """Run one pass. False: it was interrupted; the caller must `keep` what was there before.
@@ -113,6 +120,15 @@ def check_seq(backend: Backend, seq: int) -> None:
         raise EngineError(f"sequence {seq} is outside the {backend.slots} slots")
 
 
+def check_biases(sampling: Sampling, vocabulary: int) -> None:
+    """Raise RequestError for a bias of a token that is none of the vocabulary's."""
+    for bias in sampling.logit_bias:
+        if bias.token >= vocabulary:
+            raise RequestError(
+                f"logit_bias names token {bias.token:,}; the model's vocabulary has {vocabulary:,}"
+            )
+
+
 def check_token(token: int, vocabulary: int) -> None:
     """Raise EngineError for a token that is none of the vocabulary's."""
     if not 0 <= token < vocabulary:
@@ -153,8 +169,15 @@ class EchoBackend:
 
     def sampler(self, sampling: Sampling) -> Sampler:
         """Return a sampler; there is only ever one token to draw."""
-        del sampling
+        check_biases(sampling, self.VOCABULARY)
         return _EchoSampler(self._next)
+
+    def logprobs(self, row: int, token: int, most: int) -> TokenLogprobs:
+        """Return certainty: the one token that may come has all the chance there is."""
+        certain = Chance(token, tuple(self.bytes_of(token)), 0.0)
+        if self._next.get(row) != token:
+            raise EngineError(f"token {token} has no chance in row {row}")
+        return TokenLogprobs(certain, (certain,)[:most])
 
     def decode(self, rows: Sequence[Row]) -> bool:
         """Take the rows in and make each wanted one's next token known."""

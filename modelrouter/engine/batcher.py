@@ -17,6 +17,7 @@ from typing import TypeAlias
 from modelrouter.engine.backend import Backend, Row, Sampler
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
 from modelrouter.engine.text import TextStream
+from modelrouter.engine.token_log import TokenLog
 from modelrouter.errors import ModelRouterError, PromptTooLong, RequestError
 from modelrouter.types import Finish, Timings, Usage
 
@@ -40,6 +41,7 @@ class Sequence:
     prefilled_at: float | None = None
     cached_tokens: int = 0
     answer_tokens: int = 0
+    log: TokenLog = field(default_factory=TokenLog)
 
 
 @dataclass(slots=True, eq=False)
@@ -193,8 +195,10 @@ class Batcher:
             return self._leave(slot, "stop")
         sequence.answer_tokens += 1
         sequence.pending = [token]
-        shown = sequence.text.push(self._backend.bytes_of(token))
-        events: list[Event] = [Text(sequence.job.id, shown)] if shown else []
+        if sequence.job.logprobs is not None:
+            logprobs = self._backend.logprobs(row, token, sequence.job.logprobs)
+            sequence.log.add(sequence.text.taken, logprobs)
+        events = _shown(sequence, sequence.text.push(self._backend.bytes_of(token)))
         if sequence.text.stopped_by is not None:
             return events + self._leave(slot, "stop")
         is_full = len(slot.tokens) == self._backend.context_tokens
@@ -213,11 +217,19 @@ class Batcher:
         sequence.sampler.close()
         now = self._clock()
         prefilled_at = now if sequence.prefilled_at is None else sequence.prefilled_at
-        job_id, rest = sequence.job.id, sequence.text.finish()
+        ending = _shown(sequence, sequence.text.finish(), is_last=True)
         usage = Usage(len(sequence.prompt), sequence.answer_tokens, sequence.cached_tokens)
         timings = Timings(prefilled_at - sequence.submitted_at, now - prefilled_at)
-        ending: list[Event] = [Text(job_id, rest)] if rest else []
-        return [*ending, Finished(job_id, finish, usage, timings, sequence.text.stopped_by)]
+        stopped_by = sequence.text.stopped_by
+        return [*ending, Finished(sequence.job.id, finish, usage, timings, stopped_by)]
+
+
+def _shown(sequence: Sequence, text: str, *, is_last: bool = False) -> list[Event]:
+    """Return the event that shows the text, with the chances of its tokens; none for nothing."""
+    logprobs = sequence.log.release(sequence.text.shown)
+    if is_last and sequence.text.stopped_by is None:
+        logprobs += sequence.log.rest()
+    return [Text(sequence.job.id, text, logprobs)] if text or logprobs else []
 
 
 def _next_rows(slot: Slot, sequence: Sequence, most: int) -> list[Row]:

@@ -20,13 +20,16 @@ from modelrouter.engine.backend import (
     LOGIT_ROWS,
     Row,
     Sampler,
+    check_biases,
     check_rows,
     check_seq,
     check_token,
 )
 from modelrouter.engine.mapping import Mapped, unread
 from modelrouter.engine.protocol import Load
+from modelrouter.engine.sampling import ChainSampler, logits_of
 from modelrouter.errors import EngineError, LoadFailed
+from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.types import KvType, Piece, Sampling
 
 KV_TYPES: dict[KvType, int] = {
@@ -34,9 +37,6 @@ KV_TYPES: dict[KvType, int] = {
     "q8_0": lib.GGML_TYPE_Q8_0,
     "q4_0": lib.GGML_TYPE_Q4_0,
 }
-PENALTY_TOKENS = 64
-"""How far back the penalties look: llama.cpp's own default."""
-
 LOG_LEVEL_WARN = 3
 ABORTED = 2
 PIECE_BYTES = 64
@@ -131,8 +131,23 @@ class LlamaBackend:
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
 
     def sampler(self, sampling: Sampling) -> Sampler:
-        """Return a sampler chain in llama.cpp's order: penalties, top-k, top-p, min-p, draw."""
-        return _ChainSampler(self._context, self._vocabulary, sampling)
+        """Return a chain in llama.cpp's order: bias, penalties, top-k, top-p, min-p, draw."""
+        check_biases(sampling, self._vocabulary)
+        return ChainSampler(self._context, self._vocabulary, sampling)
+
+    def logprobs(self, row: int, token: int, most: int) -> TokenLogprobs:
+        """Return the model's own chances of `token` and of the `most` likeliest, best first."""
+        pointer = logits_of(self._context, row)
+        logits = np.ctypeslib.as_array(pointer, (self._vocabulary,)).astype(np.float64)
+        logits -= logits.max()
+        logprobs = logits - np.log(np.exp(logits).sum())
+        best = np.argpartition(-logprobs, most)[:most] if most else np.empty(0, np.intp)
+        best = best[np.argsort(-logprobs[best], kind="stable")]
+
+        def chance(each: int) -> Chance:
+            return Chance(each, tuple(self.bytes_of(each)), float(logprobs[each]))
+
+        return TokenLogprobs(chance(token), tuple(chance(int(each)) for each in best))
 
     def decode(self, rows: Sequence[Row]) -> bool:
         """Run one pass over the rows; False where `interrupt` stopped it."""
@@ -280,51 +295,3 @@ class _Batch:
 
 def _pointer(array: "np.ndarray[Any, Any]", kind: Any) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(kind))
-
-
-class _ChainSampler:
-    """One sequence's llama.cpp sampler chain."""
-
-    def __init__(self, context: Any, vocabulary: int, sampling: Sampling) -> None:
-        self._context = context
-        self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        for link in _links(vocabulary, sampling):
-            lib.llama_sampler_chain_add(self._chain, link)
-
-    def sample(self, row: int) -> int:
-        # llama.cpp counts a negative row from the end.
-        if row < 0 or not lib.llama_get_logits_ith(self._context, row):
-            raise EngineError(f"no logits were asked for row {row}")
-        return int(lib.llama_sampler_sample(self._chain, self._context, row))
-
-    def close(self) -> None:
-        if self._chain is not None:
-            lib.llama_sampler_free(self._chain)
-        self._chain = None
-
-
-def _links(vocabulary: int, sampling: Sampling) -> list[Any]:
-    """Return the chain's samplers; those that would change nothing are left out."""
-    links = []
-    repeat, frequency = sampling.repeat_penalty, sampling.frequency_penalty
-    presence = sampling.presence_penalty
-    if (repeat, frequency, presence) != (1, 0, 0):
-        links.append(
-            lib.llama_sampler_init_penalties(
-                vocabulary, PENALTY_TOKENS, repeat, frequency, presence
-            )
-        )
-    if sampling.temperature == 0:
-        return [*links, lib.llama_sampler_init_greedy()]
-    if sampling.top_k:
-        links.append(lib.llama_sampler_init_top_k(sampling.top_k))
-    if sampling.top_p < 1:
-        links.append(lib.llama_sampler_init_top_p(sampling.top_p, 1))
-    if sampling.min_p:
-        links.append(lib.llama_sampler_init_min_p(sampling.min_p, 1))
-    seed = lib.LLAMA_DEFAULT_SEED if sampling.seed is None else sampling.seed
-    return [
-        *links,
-        lib.llama_sampler_init_temp(sampling.temperature),
-        lib.llama_sampler_init_dist(seed),
-    ]

@@ -202,10 +202,11 @@ class Engine:
         max_tokens: int | None,
         stop: Sequence[str],
         sampling: Sampling,
+        logprobs: int | None = None,
     ) -> Stream:
         """Hand a request over; WorkerDied where there is no worker any more."""
         self._refuse_if_dead()
-        job = Generate(next(self._ids), tuple(pieces), max_tokens, tuple(stop), sampling)
+        job = Generate(next(self._ids), tuple(pieces), max_tokens, tuple(stop), sampling, logprobs)
         self._send(job)
         stream = self._streams[job.id] = Stream(job.id, self._forget)
         return stream
@@ -296,9 +297,9 @@ class Engine:
 
     def _deliver(self, message: AnyMessage) -> None:
         match message:
-            case Text(job_id, text):
+            case Text(job_id, text, logprobs):
                 if stream := self._streams.get(job_id):
-                    stream.put(Delta(text))
+                    stream.put(Delta(text, logprobs))
             case Finished(job_id, finish, usage, timings, stopped_by):
                 self._last_words = b""  # they were of work that ended well
                 if stream := self._streams.pop(job_id, None):

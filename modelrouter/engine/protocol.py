@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from modelrouter.errors import EngineError, RequestError
+from modelrouter.tokens import TokenLogprobs
 from modelrouter.types import Finish, KvType, Piece, Sampling, Timings, Usage
 
 HEADER = struct.Struct(">I")
@@ -57,13 +58,17 @@ class Load:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Generate:
-    """Parent: answer this prompt. `max_tokens` None: to the model's own end or its context's."""
+    """Parent: answer this prompt. `max_tokens` None: to the model's own end or its context's.
+
+    `logprobs` asks for the chances of the answer's tokens, and of so many of the likeliest.
+    """
 
     id: int
     pieces: tuple[Piece, ...]
     max_tokens: int | None
     stop: tuple[str, ...]
     sampling: Sampling
+    logprobs: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,10 +137,11 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Text:
-    """Worker: the next piece of an answer."""
+    """Worker: the next piece of an answer; where asked for, with the chances of its tokens."""
 
     id: int
     text: str
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ class TextStream:
         self._stop = tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
+        self.taken = 0
+        """How many characters have been taken in so far."""
+        self.shown = 0
+        """How many of them have come out again."""
         self.stopped_by: str | None = None
         """The stop string that was seen; nothing more comes out after it."""
 
@@ -26,10 +30,17 @@ class TextStream:
     def finish(self) -> str:
         """Return what was held back, at the end of the answer. Half a character becomes U+FFFD."""
         shown = self._release(self._decoder.decode(b"", final=True))
-        shown, self._held = shown + self._held, ""
-        return shown
+        held, self._held = self._held, ""
+        self.shown += len(held)
+        return shown + held
 
     def _release(self, text: str) -> str:
+        self.taken += len(text)
+        shown = self._safe(text)
+        self.shown += len(shown)
+        return shown
+
+    def _safe(self, text: str) -> str:
         if self.stopped_by is not None:
             return ""
         held = self._held + text

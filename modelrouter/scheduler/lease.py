@@ -26,10 +26,11 @@ class Lease:
         max_tokens: int | None,
         stop: Sequence[str],
         sampling: Sampling,
+        logprobs: int | None = None,
     ) -> Stream:
         """Start the answer. It is stopped when the lease ends, if it has not ended itself."""
         self._stream = self._engine.submit(
-            pieces, max_tokens=max_tokens, stop=stop, sampling=sampling
+            pieces, max_tokens=max_tokens, stop=stop, sampling=sampling, logprobs=logprobs
         )
         return self._stream
 

@@ -1,10 +1,11 @@
 """One request's work in a task of its own, so that it can be watched, fed to a stream, and stopped.
 
-It knows no dialect: what comes out is a Reply, its texts, or the error that ended it.
+It knows no dialect: what comes out is a Reply, its parts, or the error that ended it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from modelrouter.app import App
 from modelrouter.reply import Reply
 from modelrouter.server.headers import decision_headers, path_headers
 from modelrouter.trace import Trace
-from modelrouter.types import Request
+from modelrouter.types import Delta, Request
 
 QUICK_SECONDS = 2.0
 """How long to wait for the first text before a stream begins without it: a failure that shows
@@ -46,7 +47,7 @@ class Answering:
         self._trace = Trace()
         self._scheduler = app.scheduler
         self._ticket: int | None = None
-        self._texts: asyncio.Queue[str | None] = asyncio.Queue()
+        self._parts: asyncio.Queue[Delta | None] = asyncio.Queue()
         self._is_under_way = asyncio.Event()
         self._work = asyncio.create_task(self._run(app, request))
         # Whoever leaves early never asks how the work ended; asyncio would complain of that.
@@ -55,11 +56,11 @@ class Answering:
     async def _run(self, app: App, request: Request) -> None:
         try:
             async with app.router.ask(request, self._line_up, self._trace) as self.reply:
-                async for text in self.reply:
-                    self._texts.put_nowait(text)
+                async for part in self.reply.parts():
+                    self._parts.put_nowait(part)
                     self._is_under_way.set()
         finally:
-            self._texts.put_nowait(None)
+            self._parts.put_nowait(None)
             self._is_under_way.set()
 
     async def whole(self, receive: Callable[[], Awaitable[Any]]) -> Reply:
@@ -100,24 +101,33 @@ class Answering:
             raise ClientGone
 
     async def texts(self) -> AsyncIterator[str | SignOfLife]:
-        """Yield the texts as they come, and signs of life where there are none for a while.
+        """Yield the texts alone of what `parts` yields."""
+        async with aclosing(self.parts()) as parts:
+            async for part in parts:
+                if isinstance(part, SignOfLife):
+                    yield part
+                elif part.text:
+                    yield part.text
+
+    async def parts(self) -> AsyncGenerator[Delta | SignOfLife, None]:
+        """Yield the answer's parts as they come, and signs of life where none comes for a while.
 
         The error that ended the work is raised at the end; leaving early stops it.
         """
         try:
             if not self._is_under_way.is_set():
                 yield self._sign()
-            while (text := await self._next()) is not None:
-                yield text
+            while (part := await self._next()) is not None:
+                yield part
             await self._work
         finally:
             self.stop()
 
-    async def _next(self) -> str | SignOfLife | None:
-        """Wait for the next text, None at the end, but not for longer than a stream is silent."""
+    async def _next(self) -> Delta | SignOfLife | None:
+        """Wait for the next part, None at the end, but not for longer than a stream is silent."""
         seconds = KEEP_ALIVE_SECONDS if self._is_under_way.is_set() else WAITING_SECONDS
         try:
-            return await asyncio.wait_for(self._texts.get(), seconds)
+            return await asyncio.wait_for(self._parts.get(), seconds)
         except TimeoutError:
             return self._sign()
 

@@ -6,7 +6,7 @@ fulfil are refused; fields it does not know are passed over, as the clients in t
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -21,6 +21,7 @@ from modelrouter.server.answering import Answering, ClientGone, SignOfLife
 from modelrouter.server.errors import error_body
 from modelrouter.server.headers import decision_headers, public_headers, tags_in
 from modelrouter.server.state import app_of
+from modelrouter.tokens import Chance, TokenLogprobs, biases_of
 from modelrouter.trace import Fact, Trace
 
 routes = APIRouter(prefix="/v1")
@@ -91,7 +92,7 @@ class ChatRequest(BaseModel):
     json_schema: Any = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, float] = {}
 
     def to_request(self, headers: Mapping[str, str]) -> types.Request:
         """Return the request in our words; RequestError for what this server cannot do."""
@@ -108,11 +109,20 @@ class ChatRequest(BaseModel):
             seconds=self.timeout,
             tags=frozenset(self.tags) | tags_in(headers),
             headers=public_headers(headers),
+            logprobs=self._logprobs(),
         )
+
+    def _logprobs(self) -> int | None:
+        if self.logprobs:
+            return self.top_logprobs or 0
+        if self.top_logprobs:
+            raise RequestError("top_logprobs needs logprobs: true")
+        return None
 
     def _sampling(self) -> types.SamplingOverrides:
         names = types.SamplingOverrides.__annotations__
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        given["logit_bias"] = biases_of(self.logit_bias)
         return types.SamplingOverrides(**given)  # type: ignore[typeddict-item, no-any-return]
 
     def _refuse_unbuilt(self) -> None:
@@ -122,10 +132,7 @@ class ChatRequest(BaseModel):
             "functions": bool(self.functions),
             "grammar": bool(self.grammar),
             "json_schema": bool(self.json_schema),
-            "logprobs": bool(self.logprobs or self.top_logprobs),
-            "logit_bias": bool(self.logit_bias),
             f"response_format {kind}": kind != "text",
-            f"n = {self.n}": self.n not in {None, 1},
         }
         if refused := [wish for wish, is_wished in wishes.items() if is_wished]:
             raise RequestError(f"this server cannot do {', '.join(refused)}")
@@ -139,12 +146,13 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     try:
         if not body.stream:
             reply = await answering.whole(request.receive)
-            return JSONResponse(_completion(reply), headers=decision_headers(reply))
+            headers = decision_headers(reply) | _answers_given(body)
+            return JSONResponse(_completion(reply), headers=headers)
         await answering.begun(request.receive)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)
     events = _stream(answering, include_usage=bool(options and options.include_usage))
-    return sse.response(events, answering.headers())
+    return sse.response(events, answering.headers() | _answers_given(body))
 
 
 @routes.post("/route", response_model=None)
@@ -180,6 +188,11 @@ def _model(name: str) -> dict[str, Fact]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "modelrouter"}
 
 
+def _answers_given(body: ChatRequest) -> dict[str, str]:
+    """Say that there is one answer where more were asked for: each would cost as much again."""
+    return {} if body.n in {None, 1} else {"x-modelrouter-n": "1"}
+
+
 def _usage(reply: Reply) -> Fact:
     usage = reply.usage
     if usage is None:
@@ -192,16 +205,34 @@ def _usage(reply: Reply) -> Fact:
     }
 
 
+def _logprobs(logprobs: Sequence[TokenLogprobs]) -> Fact:
+    return {
+        "content": [
+            {**_chance(each.drawn), "top_logprobs": [_chance(other) for other in each.top]}
+            for each in logprobs
+        ],
+        "refusal": None,
+    }
+
+
+def _chance(chance: Chance) -> dict[str, Fact]:
+    return {"token": chance.text, "logprob": chance.logprob, "bytes": list(chance.bytes)}
+
+
 def _completion(reply: Reply) -> dict[str, Fact]:
     message: Fact = {"role": "assistant", "content": reply.text}
+    choice: Fact = {
+        "index": 0,
+        "message": message,
+        "logprobs": _logprobs(reply.logprobs) if reply.route.request.logprobs is not None else None,
+        "finish_reason": reply.finish,
+    }
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": reply.model,
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
-        ],
+        "choices": [choice],
         "usage": _usage(reply),
         "modelrouter": reply.to_json(),
     }
@@ -212,11 +243,11 @@ async def _stream(answering: Answering, *, include_usage: bool) -> AsyncIterator
     chunk = _Chunks()
     try:
         yield chunk.of(answering, {"role": "assistant", "content": ""})
-        async for text in answering.texts():
-            if isinstance(text, SignOfLife):
-                yield sse.comment(text.said)
+        async for part in answering.parts():
+            if isinstance(part, SignOfLife):
+                yield sse.comment(part.said)
             else:
-                yield chunk.of(answering, {"content": text})
+                yield chunk.of(answering, {"content": part.text}, logprobs=part.logprobs)
     except ModelRouterError as error:
         yield sse.event(error_body(error))
         return
@@ -243,9 +274,15 @@ class _Chunks:
         answering: Answering,
         delta: dict[str, Fact],
         finish: str | None = None,
+        logprobs: Sequence[TokenLogprobs] = (),
         **extra: Fact,
     ) -> str:
-        choice: Fact = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        choice: Fact = {
+            "index": 0,
+            "delta": delta,
+            "logprobs": _logprobs(logprobs) if logprobs else None,
+            "finish_reason": finish,
+        }
         model = answering.reply.model if answering.reply else "auto"
         return sse.event({**self._shared, "model": model, "choices": [choice], **extra})
 

@@ -147,7 +147,10 @@ def test_a_client_that_leaves_frees_its_slot(
         ({**HI, "max_tokens": "many"}, "max_tokens: Input should be a valid integer"),
         ({**HI, "temperature": -1}, "temperature must be from 0 to 5, got -1"),
         ({**HI, "stop": [""]}, "a stop string is empty"),
-        ({**HI, "n": 2}, "this server cannot do n = 2"),
+        ({**HI, "top_logprobs": 3}, "top_logprobs needs logprobs: true"),
+        ({**HI, "logprobs": True, "top_logprobs": 21}, "top_logprobs must be from 0 to 20, got 21"),
+        ({**HI, "logit_bias": {"5": 101}}, "logit_bias of token 5 must be from -100 to 100"),
+        ({**HI, "logit_bias": {"99999": 1}}, "logit_bias names token 99,999; the model's"),
         ({**HI, "tools": [{"type": "function"}]}, "this server cannot do tools"),
         ({**HI, "response_format": {"type": "json_object"}}, "response_format json_object"),
         (

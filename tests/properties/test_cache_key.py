@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modelrouter.cache import answer_key
+from modelrouter.tokens import TokenBias
 from modelrouter.types import SAMPLING_RANGES, Piece, Sampling
 
 texts = st.text(max_size=8)
@@ -18,7 +19,12 @@ numbers = {
     name: st.integers(*map(int, bounds)) if name in {"top_k", "seed"} else st.floats(*bounds)
     for name, bounds in SAMPLING_RANGES.items()
 }
-samplings = st.builds(Sampling, **{**numbers, "seed": st.none() | numbers["seed"]})
+biases = st.dictionaries(st.integers(0, 9), st.floats(-100, 100), max_size=2)
+samplings = st.builds(
+    Sampling,
+    **{**numbers, "seed": st.none() | numbers["seed"]},
+    logit_bias=biases.map(lambda by_token: tuple(TokenBias(*each) for each in by_token.items())),
+)
 keywords = st.fixed_dictionaries(
     {
         "identity": texts,
@@ -26,6 +32,7 @@ keywords = st.fixed_dictionaries(
         "max_tokens": st.none() | st.integers(1, 10_000),
         "stop": st.lists(texts, max_size=3).map(tuple),
         "sampling": samplings,
+        "logprobs": st.none() | st.integers(0, 20),
     }
 )
 
@@ -36,11 +43,13 @@ def test_equal_keys_mean_equal_everything(one: dict[str, Any], other: dict[str, 
     assert (answer_key(**one) == answer_key(**other)) == (one == other)
 
 
-@given(keywords, keywords, st.sampled_from(["identity", "pieces", "max_tokens", "stop"]))
+@given(
+    keywords, keywords, st.sampled_from(["identity", "pieces", "max_tokens", "stop", "logprobs"])
+)
 def test_one_other_argument_is_another_key(
     one: dict[str, Any], other: dict[str, Any], name: str
 ) -> None:
-    """Model, prompt, length and stop strings: each alone tells two keys apart."""
+    """Model, prompt, length, stop strings and logprobs: each alone tells two keys apart."""
     assume(one[name] != other[name])
     assert answer_key(**one) != answer_key(**{**one, name: other[name]})
 

@@ -21,11 +21,13 @@ class Desk:
         self.backend = EchoBackend(slots=slots, context_tokens=256, batch_rows=batch_rows)
         self.batcher = Batcher(self.backend, clock=lambda: self.seconds)
 
-    def submit(self, job_id: int, text: str) -> list[Event]:
+    def submit(
+        self, job_id: int, text: str, stop: tuple[str, ...] = (), logprobs: int | None = None
+    ) -> list[Event]:
         """Hand a request over, a second after the one before."""
         self.seconds += 1
         piece = Piece(text, special=False)
-        return self.batcher.submit(Generate(job_id, (piece,), None, (), Sampling()))
+        return self.batcher.submit(Generate(job_id, (piece,), None, stop, Sampling(), logprobs))
 
     def planned(self) -> dict[int, int]:
         """Plan a pass; return the number of rows for each sequence."""
@@ -186,3 +188,21 @@ def test_a_prompt_that_leaves_room_for_one_token_is_answered() -> None:
 def test_an_empty_prompt_is_refused() -> None:
     """There is nothing that logits could be asked of."""
     assert Desk().submit(0, "") == [Failed(0, "bad_request", "the prompt has no tokens", None)]
+
+
+def test_logprobs_come_with_the_text_that_is_shown() -> None:
+    """The chances of a token go out with its text, and a stop string's tokens tell none."""
+    desk = Desk()
+    desk.submit(0, "abéxyz", stop=("xy",), logprobs=1)
+    told = [event for event in desk.finish() if isinstance(event, Text)]
+    assert "".join(event.text for event in told) == "abé"
+    chances = [each.drawn for event in told for each in event.logprobs]
+    assert b"".join(bytes(chance.bytes) for chance in chances) == "abé".encode()
+    assert all(len(each.top) == 1 for event in told for each in event.logprobs)
+
+
+def test_logprobs_are_only_told_where_asked_for() -> None:
+    """Without the wish no event carries any."""
+    desk = Desk()
+    desk.submit(0, "ab")
+    assert all(not event.logprobs for event in desk.finish() if isinstance(event, Text))

@@ -12,15 +12,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from modelrouter.cache import Answer, ResultCache
+from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.types import Usage
 
-ANSWER = Answer('It says "hi" \u2014 caf\u00e9\n', "stop", Usage(12, 5, 3), 1.25, "END")
-USAGE = '"usage": {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0}}'
+ANSWER = Answer(
+    'It says "hi" \u2014 caf\u00e9\n',
+    "stop",
+    Usage(12, 5, 3),
+    1.25,
+    stopped_by="END",
+    logprobs=(TokenLogprobs(Chance(7, (0xC3,), -0.5), (Chance(9, (65, 66), -0.25),)),),
+)
+
 LARGE = 2**20
 MODE_RAW, MODE_BINARY, MODE_TEXT, MODE_PICKLE = 1, 2, 3, 4
 
@@ -159,26 +168,33 @@ def test_a_planted_file_row_removes_no_file(
     assert cache.find("key") == ANSWER
 
 
+def row(**changes: object) -> str:
+    """Return how an answer is stored, with some of it replaced."""
+    return json.dumps(asdict(ANSWER) | changes)
+
+
 @pytest.mark.parametrize(
-    "row",
+    "damaged",
     [
         "no JSON",
         "[]",
         "{}",
-        '{"text": "x", "finish": "stop", "seconds": 1.0}',
-        '{"text": 5, "finish": "stop", "seconds": 1.0, "stopped_by": null, ' + USAGE,
-        '{"text": "x", "finish": "stop", "seconds": 1.0, "stopped_by": 5, ' + USAGE,
-        '{"text": "x", "finish": "stop", "seconds": 1.0, ' + USAGE,
-        '{"text": "x", "finish": "cancelled", "seconds": 1.0, "stopped_by": null, ' + USAGE,
-        '{"text": "x", "finish": "stop", "seconds": 1.0, "stopped_by": null, "usage": {}}',
+        row(text=5),
+        row(finish="cancelled"),
+        row(seconds="1"),
+        row(usage={}),
+        row(stopped_by=5),
+        row(logprobs=None),
+        row(logprobs=[{}]),
+        row(logprobs=[{"drawn": {"token": 1, "bytes": [], "logprob": None}, "top": []}]),
         "[" * 100_000,
     ],
 )
 def test_a_row_of_the_wrong_shape_is_no_answer(
-    row: str, directory: Path, cache: ResultCache, caplog: pytest.LogCaptureFixture
+    damaged: str, directory: Path, cache: ResultCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Text that is not an answer is refused with one warning and no crash."""
-    plant(directory, MODE_RAW, None, row)
+    plant(directory, MODE_RAW, None, damaged)
     assert cache.find("key") is None
     assert len(warnings(caplog)) == 1
 

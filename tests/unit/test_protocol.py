@@ -32,6 +32,7 @@ from modelrouter.engine.protocol import (
     frame,
     parse,
 )
+from modelrouter.tokens import Chance, TokenBias, TokenLogprobs
 from modelrouter.types import Piece, Sampling, Timings, Usage
 
 MESSAGES: list[AnyMessage] = [
@@ -45,6 +46,7 @@ MESSAGES: list[AnyMessage] = [
         Sampling(),
     ),
     Generate(7, (), 12, ("\n\n", "</s>"), Sampling(temperature=0, top_k=1, seed=42)),
+    Generate(8, (), 1, (), Sampling(logit_bias=(TokenBias(5, -100.0),)), 20),
     Cancel(3),
     Pin(2**40),
     Loading(0.25),
@@ -55,18 +57,14 @@ MESSAGES: list[AnyMessage] = [
     Pinned(0, "RLIMIT_MEMLOCK allows 0 MiB"),
     Planned(96_576_768, 0, 23_592_960, 15_216_672, 196_608, 41_971_712),
     Text(1, 'naïve 🦙 "quoted" \\ \u2028'),
+    Text(1, "é", (TokenLogprobs(Chance(7, (0xC3,), -0.5), (Chance(9, (65,), -0.25),)),)),
     Finished(1, "length", Usage(10, 20, 3), Timings(0.5, 1.25)),
     Failed(None, "load_failed", "it is no GGUF file", None),
     Failed(4, "prompt_too_long", "9,120 tokens", "shorten it"),
 ]
 
-GENERATE = {
-    "id": 1,
-    "pieces": [{"text": "hello", "special": False}],
-    "max_tokens": 5,
-    "stop": ["\n"],
-    "sampling": json.loads(frame(Generate(1, (), 5, (), Sampling()))[HEADER.size :])[1]["sampling"],
-}
+SOUND = Generate(1, (Piece("hello", special=False),), 5, ("\n",), Sampling())
+GENERATE = json.loads(frame(SOUND)[HEADER.size :])[1]
 
 
 def body(kind: str, content: object) -> bytes:
@@ -89,7 +87,7 @@ def test_every_kind_has_an_example() -> None:
 
 def test_the_form_on_the_wire() -> None:
     """Four bytes of length, then compact JSON in UTF-8: the form that the module describes."""
-    assert frame(Text(1, "é")) == b'\0\0\0\x1d["Text",{"id":1,"text":"\xc3\xa9"}]'
+    assert frame(Text(1, "é")) == (b'\0\0\0\x2b["Text",{"id":1,"text":"\xc3\xa9","logprobs":[]}]')
 
 
 @pytest.mark.parametrize(
@@ -133,8 +131,7 @@ def test_garbage_is_no_message(garbage: bytes) -> None:
 
 def test_the_sound_message_of_the_garbage_cases() -> None:
     """The message that the cases above spoil is itself a sound one."""
-    sound = Generate(1, (Piece("hello", special=False),), 5, ("\n",), Sampling())
-    assert parse(body("Generate", GENERATE)) == sound
+    assert parse(body("Generate", GENERATE)) == SOUND
 
 
 def test_a_whole_number_may_stand_for_seconds() -> None:
@@ -155,4 +152,4 @@ def test_a_message_over_the_limit_is_refused_by_its_sender() -> None:
     """A prompt that the other side would call garbage is not sent to it."""
     with pytest.raises(ProtocolError) as caught:
         frame(Text(1, "x" * MAX_FRAME_BYTES))
-    assert caught.value.message == "a message of 268,435,483 bytes is over 268,435,456"
+    assert caught.value.message == "a message of 268,435,497 bytes is over 268,435,456"
