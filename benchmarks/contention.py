@@ -16,7 +16,7 @@ from starter import starter_spec
 from modelrouter.engine.process import Engine
 from modelrouter.engine.spawning import ENVIRONMENT
 from modelrouter.registry import ModelSpec
-from modelrouter.types import Done, Piece, Sampling
+from modelrouter.types import Done, Generation, Piece, Sampling
 
 TURNS = 5
 MAX_TOKENS = 64
@@ -29,12 +29,8 @@ async def tokens_per_second(spec: ModelSpec, spins: str) -> float:
     """Start an engine with this spin count, and decode for a while."""
     os.environ["GOMP_SPINCOUNT"] = spins
     engine = await Engine.start(spec)
-    stream = engine.submit(
-        [Piece(PROMPT, special=True)],
-        max_tokens=MAX_TOKENS,
-        stop=(),
-        sampling=Sampling(temperature=0),
-    )
+    prompt = (Piece(PROMPT, special=True),)
+    stream = engine.submit(Generation(prompt, Sampling(temperature=0), MAX_TOKENS))
     started, texts = 0.0, 0
     async for event in stream:
         started = started or time.perf_counter()

@@ -17,7 +17,7 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.process import Engine
 from modelrouter.engine.spawning import load_message
-from modelrouter.types import Done, Piece, Sampling
+from modelrouter.types import Done, Generation, Piece, Sampling
 
 STEPS = 64
 TURNS = 7
@@ -51,12 +51,8 @@ async def engine_tokens_per_second(engine: Engine, count: int) -> float:
 
 
 async def _answer(engine: Engine, prompt: str, max_tokens: int) -> int:
-    stream = engine.submit(
-        [Piece(prompt, special=True)],
-        max_tokens=max_tokens,
-        stop=(),
-        sampling=Sampling(temperature=0),
-    )
+    pieces = (Piece(prompt, special=True),)
+    stream = engine.submit(Generation(pieces, Sampling(temperature=0), max_tokens))
     async for event in stream:
         if isinstance(event, Done):
             return event.usage.completion_tokens

@@ -28,7 +28,7 @@ from modelrouter.config import ConfigSource, load
 from modelrouter.engine.process import Engine
 from modelrouter.engine.protocol import Niceness
 from modelrouter.registry import ModelSpec, catalogue
-from modelrouter.types import Delta, Piece, Sampling
+from modelrouter.types import Delta, Generation, Piece, Sampling
 
 TURNS = 6
 COMPLETIONS = 20
@@ -75,9 +75,9 @@ class Talker:
         self.task = asyncio.create_task(self._talk())
 
     async def _talk(self) -> None:
-        prompt = [Piece("hello", special=False)]
+        prompt = (Piece("hello", special=False),)
         while True:
-            answer = self.engine.submit(prompt, max_tokens=None, stop=(), sampling=ENDLESS)
+            answer = self.engine.submit(Generation(prompt, ENDLESS))
             async for event in answer:
                 if isinstance(event, Delta):
                     self.tokens += 1
@@ -124,8 +124,8 @@ async def busy_cores() -> AsyncIterator[None]:
 async def completion_seconds(engine: Engine) -> float:
     """Time one completion of a prompt that is new."""
     started = time.perf_counter()
-    prompt = [Piece(f"def function_{next(numbers)}(x):\n", special=False)]
-    async for _ in engine.submit(prompt, max_tokens=TOKENS, stop=(), sampling=ENDLESS):
+    prompt = (Piece(f"def function_{next(numbers)}(x):\n", special=False),)
+    async for _ in engine.submit(Generation(prompt, ENDLESS, TOKENS)):
         pass
     return time.perf_counter() - started
 

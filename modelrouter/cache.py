@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import diskcache
 
 from modelrouter.tokens import Chance, TokenLogprobs
-from modelrouter.types import Finish, Piece, Sampling, Usage
+from modelrouter.types import Delta, Done, Finish, Generation, Usage
 
 log = logging.getLogger(__name__)
 
@@ -47,29 +47,21 @@ class Answer:
     stopped_by: str | None = None
     logprobs: tuple[TokenLogprobs, ...] = ()
 
+    @classmethod
+    def of(cls, deltas: Sequence[Delta], done: Done, seconds: float) -> "Answer":
+        """Return the answer that was given in these pieces."""
+        text = "".join(delta.text for delta in deltas)
+        logprobs = tuple(each for delta in deltas for each in delta.logprobs)
+        return cls(text, done.finish, done.usage, seconds, done.stopped_by, logprobs)
 
-def answer_key(
-    identity: str,
-    pieces: Sequence[Piece],
-    max_tokens: int | None,
-    stop: Sequence[str],
-    sampling: Sampling,
-    *,
-    logprobs: int | None = None,
-) -> str:
+
+def answer_key(identity: str, generation: Generation) -> str:
     """Return the name of the one answer that these give: hex SHA-256 of all of them.
 
     `identity` names the model's file and those of its settings that change its arithmetic.
     """
-    everything = [
-        SCHEMA,
-        identity,
-        [dataclasses.astuple(piece) for piece in pieces],
-        max_tokens,
-        list(stop),
-        _numbers(dataclasses.asdict(sampling)),
-        logprobs,
-    ]
+    shaping = dataclasses.asdict(generation)
+    everything = [SCHEMA, identity, shaping | {"sampling": _numbers(shaping["sampling"])}]
     canonical = json.dumps(everything, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

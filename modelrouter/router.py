@@ -28,7 +28,6 @@ from modelrouter.reply import Reply, Route
 from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.tokens import TokenLogprobs
 from modelrouter.trace import Fact, Trace
 from modelrouter.types import (
     CacheUse,
@@ -36,9 +35,8 @@ from modelrouter.types import (
     Decision,
     Delta,
     Done,
-    Piece,
+    Generation,
     Request,
-    Sampling,
     Task,
 )
 
@@ -59,8 +57,7 @@ class Job:
     """
 
     candidate: Candidate
-    pieces: tuple[Piece, ...]
-    sampling: Sampling
+    generation: Generation
     key: str | None
     cache_use: CacheUse
 
@@ -177,18 +174,13 @@ class Router:
         except BadModelFile as error:
             raise BadModelFile(f"{spec.name}: {error.message}", hint=error.hint) from error
         sampling = dataclasses.replace(spec.sampling, **request.sampling)
-        key = None
-        if request.use_cache and sampling.is_repeatable:
-            key = answer_key(
-                spec.identity,
-                pieces,
-                request.max_tokens,
-                request.stop,
-                sampling,
-                logprobs=request.logprobs,
-            )
+        generation = Generation(
+            pieces, sampling, request.max_tokens, request.stop, request.logprobs
+        )
+        is_shared = request.use_cache and sampling.is_repeatable
+        key = answer_key(spec.identity, generation) if is_shared else None
         is_cached = self._results is not None and key is not None
-        return Job(candidate, pieces, sampling, key, "miss" if is_cached else "bypass")
+        return Job(candidate, generation, key, "miss" if is_cached else "bypass")
 
     async def _find(self, jobs: Sequence[Job], trace: Trace) -> tuple[Job, Answer] | None:
         """Look the candidates' answers up, in their order."""
@@ -200,24 +192,16 @@ class Router:
 
     def _answer(self, jobs: Sequence[Job], route: Route, trace: Trace) -> Work[News]:
         """Return the work of answering: a slot, the answer as it comes, and its keeping."""
-        request = route.request
 
         async def work(tell: Callable[[News], None]) -> None:
             async with self._lease_first(jobs, route, trace, tell) as (job, lease):
                 tell(job)
-                text, logprobs = "", list[TokenLogprobs]()
-                async for event in lease.generate(
-                    job.pieces,
-                    max_tokens=request.max_tokens,
-                    stop=request.stop,
-                    sampling=job.sampling,
-                    logprobs=request.logprobs,
-                ):
+                deltas: list[Delta] = []
+                async for event in lease.generate(job.generation):
                     if isinstance(event, Delta):
-                        text += event.text
-                        logprobs += event.logprobs
+                        deltas.append(event)
                     elif event.finish != "cancelled":
-                        self._keep(job, _whole(text, logprobs, event, trace))
+                        self._keep(job, Answer.of(deltas, event, trace.elapsed_ms() / 1000))
                     tell(event)
 
         return work
@@ -288,11 +272,6 @@ def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:
         return None
     wishes = tuple((job.candidate, job.key) for job in jobs)
     return (wishes, route.decision.when_full, route.prediction.task)
-
-
-def _whole(text: str, logprobs: list[TokenLogprobs], done: Done, trace: Trace) -> Answer:
-    seconds = trace.elapsed_ms() / 1000
-    return Answer(text, done.finish, done.usage, seconds, done.stopped_by, tuple(logprobs))
 
 
 async def _boarded(news: AsyncIterator[News], on_ticket: Callable[[int], None]) -> Job:

@@ -300,6 +300,22 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Generation:
+    """All that shapes the text of one answer, once the model is chosen.
+
+    It is what the model's worker is told, and with the model's identity it is the cache's key.
+    `max_tokens` None: to the model's own end or its context's. `logprobs` asks for the chances of
+    the answer's tokens, and of so many of the likeliest.
+    """
+
+    pieces: tuple[Piece, ...]
+    sampling: Sampling
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts of one answer; `cached_tokens` of the prompt were in the slot's KV already."""
 

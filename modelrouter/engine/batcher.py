@@ -75,13 +75,15 @@ class Batcher:
 
     def submit(self, job: Generate) -> list[Event]:
         """Take a request in; the events are its end where it is refused at once."""
+        wanted = job.generation
         try:
-            prompt = self._backend.tokenize(job.pieces)
+            prompt = self._backend.tokenize(wanted.pieces)
             self._check_length(len(prompt))
-            sampler = self._backend.sampler(job.sampling)
+            sampler = self._backend.sampler(wanted.sampling)
         except ModelRouterError as error:
             return [_failed(job, error)]
-        self._waiting.append(Sequence(job, prompt, sampler, TextStream(job.stop), self._clock()))
+        text = TextStream(wanted.stop)
+        self._waiting.append(Sequence(job, prompt, sampler, text, self._clock()))
         return []
 
     def cancel(self, job_id: int) -> list[Event]:
@@ -195,14 +197,14 @@ class Batcher:
             return self._leave(slot, "stop")
         sequence.answer_tokens += 1
         sequence.pending = [token]
-        if sequence.job.logprobs is not None:
-            logprobs = self._backend.logprobs(row, token, sequence.job.logprobs)
+        if sequence.job.generation.logprobs is not None:
+            logprobs = self._backend.logprobs(row, token, sequence.job.generation.logprobs)
             sequence.log.add(sequence.text.taken, logprobs)
         events = _shown(sequence, sequence.text.push(self._backend.bytes_of(token)))
         if sequence.text.stopped_by is not None:
             return events + self._leave(slot, "stop")
         is_full = len(slot.tokens) == self._backend.context_tokens
-        if is_full or sequence.answer_tokens == sequence.job.max_tokens:
+        if is_full or sequence.answer_tokens == sequence.job.generation.max_tokens:
             return events + self._leave(slot, "length")
         return events
 

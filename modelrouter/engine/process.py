@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 from modelrouter.engine.exit_codes import advice, describe_end
 from modelrouter.engine.pin_requests import PinRequests
@@ -46,7 +46,7 @@ from modelrouter.errors import (
     error_of,
 )
 from modelrouter.registry import ModelSpec
-from modelrouter.types import Delta, Done, Piece, Sampling
+from modelrouter.types import Delta, Done, Generation
 
 log = logging.getLogger(__name__)
 
@@ -195,18 +195,10 @@ class Engine:
             raise await self._post_mortem("while it loaded the model")
         return message
 
-    def submit(
-        self,
-        pieces: Sequence[Piece],
-        *,
-        max_tokens: int | None,
-        stop: Sequence[str],
-        sampling: Sampling,
-        logprobs: int | None = None,
-    ) -> Stream:
+    def submit(self, generation: Generation) -> Stream:
         """Hand a request over; WorkerDied where there is no worker any more."""
         self._refuse_if_dead()
-        job = Generate(next(self._ids), tuple(pieces), max_tokens, tuple(stop), sampling, logprobs)
+        job = Generate(next(self._ids), generation)
         self._send(job)
         stream = self._streams[job.id] = Stream(job.id, self._forget)
         return stream

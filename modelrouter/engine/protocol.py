@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from modelrouter.errors import EngineError, RequestError
 from modelrouter.tokens import TokenLogprobs
-from modelrouter.types import Finish, KvType, Piece, Sampling, Timings, Usage
+from modelrouter.types import Finish, Generation, KvType, Timings, Usage
 
 HEADER = struct.Struct(">I")
 MAX_FRAME_BYTES = 256 * 1024 * 1024
@@ -58,17 +58,10 @@ class Load:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Generate:
-    """Parent: answer this prompt. `max_tokens` None: to the model's own end or its context's.
-
-    `logprobs` asks for the chances of the answer's tokens, and of so many of the likeliest.
-    """
+    """Parent: answer this."""
 
     id: int
-    pieces: tuple[Piece, ...]
-    max_tokens: int | None
-    stop: tuple[str, ...]
-    sampling: Sampling
-    logprobs: int | None = None
+    generation: Generation
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

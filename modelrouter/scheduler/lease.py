@@ -3,11 +3,9 @@
 It knows the engine that answers and where its speed is noted, not why the slot was granted.
 """
 
-from collections.abc import Sequence
-
 from modelrouter.engine.process import Engine, Stream
 from modelrouter.scheduler.rates import Rate
-from modelrouter.types import Piece, Sampling
+from modelrouter.types import Generation
 
 
 class Lease:
@@ -19,19 +17,9 @@ class Lease:
         self._rate = rate
         self._stream: Stream | None = None
 
-    def generate(
-        self,
-        pieces: Sequence[Piece],
-        *,
-        max_tokens: int | None,
-        stop: Sequence[str],
-        sampling: Sampling,
-        logprobs: int | None = None,
-    ) -> Stream:
+    def generate(self, generation: Generation) -> Stream:
         """Start the answer. It is stopped when the lease ends, if it has not ended itself."""
-        self._stream = self._engine.submit(
-            pieces, max_tokens=max_tokens, stop=stop, sampling=sampling, logprobs=logprobs
-        )
+        self._stream = self._engine.submit(generation)
         return self._stream
 
     def end(self) -> bool:

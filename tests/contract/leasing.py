@@ -14,7 +14,7 @@ from modelrouter.registry import ModelSpec
 from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.types import Delta, Piece, Sampling
+from modelrouter.types import Delta, Generation, Piece, Sampling
 
 Specs = dict[str, ModelSpec]
 
@@ -57,7 +57,7 @@ async def answer(
 
 async def spoken(lease: Lease, max_tokens: int = 4) -> str:
     """Return a short answer of the leased slot."""
-    stream = lease.generate(PROMPT, max_tokens=max_tokens, stop=(), sampling=GREEDY)
+    stream = lease.generate(Generation(PROMPT, GREEDY, max_tokens))
     return "".join([event.text async for event in stream if isinstance(event, Delta)])
 
 

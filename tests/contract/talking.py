@@ -12,7 +12,7 @@ import pytest
 from modelrouter.engine.process import Engine, Stream
 from modelrouter.errors import ModelRouterError
 from modelrouter.registry import ModelSpec
-from modelrouter.types import Delta, Done, Piece, Sampling
+from modelrouter.types import Delta, Done, Generation, Piece, Sampling
 
 GREEDY = Sampling(temperature=0)
 ENDLESS = Sampling(temperature=0, frequency_penalty=-2, presence_penalty=-2)
@@ -38,8 +38,8 @@ def submit(
     sampling: Sampling = GREEDY,
 ) -> Stream:
     """Hand over a prompt of plain text."""
-    prompt = [Piece(text, special=False)]
-    return engine.submit(prompt, max_tokens=max_tokens, stop=stop, sampling=sampling)
+    prompt = (Piece(text, special=False),)
+    return engine.submit(Generation(prompt, sampling, max_tokens, stop))
 
 
 async def answer(stream: Stream) -> tuple[str, Done]:

@@ -17,7 +17,7 @@ from modelrouter.engine.batcher import Batcher
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Load, Text
 from modelrouter.errors import EngineError
-from modelrouter.types import Piece, Sampling
+from modelrouter.types import Generation, Piece, Sampling
 
 MakeBackend: TypeAlias = Callable[[], Backend]
 
@@ -106,7 +106,8 @@ def test_an_answer_in_company_is_the_answer_alone(
     make_backend: MakeBackend, sampling: Sampling
 ) -> None:
     """More prompts than slots, chunks that differ, slots that were used: the same words."""
-    jobs = [Generate(n, tuple(plain(text)), 20, (), sampling) for n, text in enumerate(PROMPTS)]
+    wanted = [Generation(tuple(plain(text)), sampling, 20) for text in PROMPTS]
+    jobs = [Generate(n, generation) for n, generation in enumerate(wanted)]
     alone = {n: answer for job in jobs for n, answer in answers(make_backend(), [job]).items()}
     together = answers(make_backend(), jobs)
     assert together == alone

@@ -22,7 +22,7 @@ from modelrouter.memory.footprint import Footprint
 from modelrouter.memory.process import held_bytes
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.synthetic import Geometry
-from modelrouter.types import Piece
+from modelrouter.types import Generation, Piece
 
 MIB = 2**20
 
@@ -175,7 +175,7 @@ async def most_while_answering(engine: Engine, spec: ModelSpec, begin: str) -> i
     """Ask with a prompt that leaves room for a few tokens; look whenever something comes."""
     piece = Piece(begin + " read" * (spec.context_tokens - 24), special=False)  # a token each
     most = 0
-    async for _ in engine.submit([piece], max_tokens=16, stop=(), sampling=spec.sampling):
+    async for _ in engine.submit(Generation((piece,), spec.sampling, 16)):
         most = max(most, held_bytes(engine.pid))
     return most
 

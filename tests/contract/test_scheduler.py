@@ -25,7 +25,7 @@ from leasing import (
 from modelrouter.errors import CapacityError, LoadFailed, NeverFits, SlotsBusy, WorkerDied
 from modelrouter.gguf import read_facts
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.types import ModelState
+from modelrouter.types import Generation, ModelState
 
 
 async def test_models_that_fit_one_at_a_time_are_swapped(specs: Specs) -> None:
@@ -111,7 +111,7 @@ async def test_a_worker_killed_at_work_fails_its_request_alone(specs: Specs) -> 
             waiter = asyncio.create_task(answer(scheduler, "a"))
             await in_line(waiter)
             os.kill(pid_of(lease), signal.SIGSTOP)
-            stream = lease.generate(PROMPT, max_tokens=4, stop=(), sampling=GREEDY)
+            stream = lease.generate(Generation(PROMPT, GREEDY, 4))
             os.kill(pid_of(lease), signal.SIGKILL)
             with pytest.raises(
                 WorkerDied, match=r"a: the worker was ended by signal 9 \(SIGKILL\)"
@@ -127,7 +127,7 @@ async def test_a_worker_that_died_between_grant_and_use(specs: Specs) -> None:
             os.kill(pid_of(lease), signal.SIGKILL)
             await lease._engine.died
             with pytest.raises(WorkerDied):
-                lease.generate(PROMPT, max_tokens=4, stop=(), sampling=GREEDY)
+                lease.generate(Generation(PROMPT, GREEDY, 4))
         assert await answer(scheduler, "a")
 
 

@@ -25,7 +25,7 @@ from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
 from modelrouter.engine.batcher import Sequence as Running
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
 from modelrouter.errors import EngineError
-from modelrouter.types import Piece, Sampling
+from modelrouter.types import Generation, Piece, Sampling
 
 
 class CountingBackend(EchoBackend):
@@ -93,7 +93,7 @@ class Request:
     @property
     def prompt(self) -> bytes:
         """The bytes that the EchoBackend answers with."""
-        return self.job.pieces[0].text.encode()
+        return self.job.generation.pieces[0].text.encode()
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def expected_answer(request: Request, context_tokens: int) -> Answer:
     """Return the echo of the prompt, cut by the context, `max_tokens` and the stop strings."""
     prompt, job = request.prompt, request.job
     room = context_tokens - len(prompt)  # the prompt's ASK takes one, the last token drawn none
-    most = min(room, job.max_tokens or room)
+    most = min(room, job.generation.max_tokens or room)
     for tokens in range(1, min(len(prompt), most) + 1):
         text = prompt[:tokens].decode(errors="ignore")
-        if ends := [len(stop) for stop in job.stop if text.endswith(stop)]:
+        if ends := [len(stop) for stop in job.generation.stop if text.endswith(stop)]:
             return Answer(text[: -max(ends)], tokens, "stop")
     finish = "stop" if len(prompt) < most else "length"
     return Answer(prompt[:most].decode(errors="replace"), min(len(prompt), most), finish)
@@ -162,10 +162,14 @@ class BatcherMachine(RuleBasedStateMachine):
     def submit(self, text: str, max_tokens: int | None, stop: tuple[str, ...]) -> None:
         """A request comes; only an empty and a too long one are refused, and at once."""
         job_id = len(self.requests)
-        job = Generate(job_id, (Piece(text, special=False),), max_tokens, stop, Sampling())
+        prompt = (Piece(text, special=False),)
+        job = Generate(job_id, Generation(prompt, Sampling(), max_tokens, stop))
         request = self.requests[job_id] = Request(job)
         self.take(self.batcher.submit(job))
-        tokens, room = len(self.backend.tokenize(job.pieces)), self.backend.context_tokens
+        tokens, room = (
+            len(self.backend.tokenize(job.generation.pieces)),
+            self.backend.context_tokens,
+        )
         refused = {0: "bad_request"}.get(tokens, "prompt_too_long" if tokens >= room else None)
         assert [end.code for end in request.ends if isinstance(end, Failed)] == (
             [refused] if refused else []

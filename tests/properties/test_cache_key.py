@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modelrouter.cache import answer_key
 from modelrouter.tokens import TokenBias
-from modelrouter.types import SAMPLING_RANGES, Piece, Sampling
+from modelrouter.types import SAMPLING_RANGES, Generation, Piece, Sampling
 
 texts = st.text(max_size=8)
 pieces = st.lists(st.builds(Piece, texts, st.booleans()), min_size=1, max_size=4).map(tuple)
@@ -37,10 +37,15 @@ keywords = st.fixed_dictionaries(
 )
 
 
+def key(identity: str, **shaping: Any) -> str:
+    """Return the key of what shaped an answer."""
+    return answer_key(identity, Generation(**shaping))
+
+
 @given(keywords, keywords)
 def test_equal_keys_mean_equal_everything(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Two answers share a key exactly where all that shaped them is the same."""
-    assert (answer_key(**one) == answer_key(**other)) == (one == other)
+    assert (key(**one) == key(**other)) == (one == other)
 
 
 @given(
@@ -51,7 +56,7 @@ def test_one_other_argument_is_another_key(
 ) -> None:
     """Model, prompt, length, stop strings and logprobs: each alone tells two keys apart."""
     assume(one[name] != other[name])
-    assert answer_key(**one) != answer_key(**{**one, name: other[name]})
+    assert key(**one) != key(**{**one, name: other[name]})
 
 
 @given(keywords, samplings, st.sampled_from([field.name for field in fields(Sampling)]))
@@ -61,7 +66,7 @@ def test_one_other_sampling_setting_is_another_key(
     """Every field of Sampling is in the key, also those of tomorrow."""
     changed = replace(one["sampling"], **{name: getattr(other, name)})
     assume(changed != one["sampling"])
-    assert answer_key(**one) != answer_key(**{**one, "sampling": changed})
+    assert key(**one) != key(**{**one, "sampling": changed})
 
 
 @given(keywords, st.data())
@@ -76,7 +81,7 @@ def test_what_is_special_and_where_it_is_cut_is_in_the_key(
     halves = [Piece(piece.text[:cut], piece.special), Piece(piece.text[cut:], piece.special)]
     for instead in (flipped, halves):
         changed = (*one["pieces"][:at], *instead, *one["pieces"][at + 1 :])
-        assert answer_key(**one) != answer_key(**{**one, "pieces": changed})
+        assert key(**one) != key(**{**one, "pieces": changed})
 
 
 @given(keywords)
@@ -84,12 +89,13 @@ def test_a_whole_number_is_the_same_number(one: dict[str, Any]) -> None:
     """Temperature 0 and 0.0 ask for the same answer, whichever way a surface reads its numbers."""
     whole = Sampling(temperature=0, top_p=1, min_p=0, repeat_penalty=1)
     as_floats = Sampling(temperature=0.0, top_p=1.0, min_p=0.0, repeat_penalty=1.0)
-    assert answer_key(**{**one, "sampling": whole}) == answer_key(**{**one, "sampling": as_floats})
+    assert key(**{**one, "sampling": whole}) == key(**{**one, "sampling": as_floats})
 
 
 def test_the_key_is_a_plain_name() -> None:
     """64 hex digits, the same in every process and on every day."""
-    key = answer_key("model", [Piece("Hi", special=False)], 5, ["\n"], Sampling(temperature=0.0))
-    assert key == answer_key("model", (Piece("Hi", special=False),), 5, ("\n",), Sampling(0.0))
-    assert len(key) == 64
-    assert set(key) <= set("0123456789abcdef")
+    pieces = (Piece("Hi", special=False),)
+    name = key("model", pieces=pieces, sampling=Sampling(temperature=0.0), max_tokens=5)
+    assert name == key("model", pieces=pieces, sampling=Sampling(temperature=0), max_tokens=5)
+    assert len(name) == 64
+    assert set(name) <= set("0123456789abcdef")

@@ -9,7 +9,7 @@ from modelrouter.engine.backend import EchoBackend
 from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
 from modelrouter.errors import EngineError
-from modelrouter.types import Piece, Sampling, Timings, Usage
+from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
 
 
 class Desk:
@@ -27,7 +27,8 @@ class Desk:
         """Hand a request over, a second after the one before."""
         self.seconds += 1
         piece = Piece(text, special=False)
-        return self.batcher.submit(Generate(job_id, (piece,), None, stop, Sampling(), logprobs))
+        wanted = Generation((piece,), Sampling(), None, stop, logprobs)
+        return self.batcher.submit(Generate(job_id, wanted))
 
     def planned(self) -> dict[int, int]:
         """Plan a pass; return the number of rows for each sequence."""

@@ -33,20 +33,19 @@ from modelrouter.engine.protocol import (
     parse,
 )
 from modelrouter.tokens import Chance, TokenBias, TokenLogprobs
-from modelrouter.types import Piece, Sampling, Timings, Usage
+from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
 
 MESSAGES: list[AnyMessage] = [
     Load("/models/große Datei.gguf", True, 4096, 2, 512, "q8_0", 4),
     Load("a", False, 256, 1, 32, "f16", 1, (Span("a", 32, 5), Span("é", 0, 2**40)), "idle"),
     Generate(
         0,
-        (Piece("<|im_start|>", special=True), Piece("é\n\0", special=False)),
-        None,
-        (),
-        Sampling(),
+        Generation(
+            (Piece("<|im_start|>", special=True), Piece("é\n\0", special=False)), Sampling()
+        ),
     ),
-    Generate(7, (), 12, ("\n\n", "</s>"), Sampling(temperature=0, top_k=1, seed=42)),
-    Generate(8, (), 1, (), Sampling(logit_bias=(TokenBias(5, -100.0),)), 20),
+    Generate(7, Generation((), Sampling(temperature=0, top_k=1, seed=42), 12, ("\n\n", "</s>"))),
+    Generate(8, Generation((), Sampling(logit_bias=(TokenBias(5, -100.0),)), 1, (), 20)),
     Cancel(3),
     Pin(2**40),
     Loading(0.25),
@@ -63,13 +62,18 @@ MESSAGES: list[AnyMessage] = [
     Failed(4, "prompt_too_long", "9,120 tokens", "shorten it"),
 ]
 
-SOUND = Generate(1, (Piece("hello", special=False),), 5, ("\n",), Sampling())
+SOUND = Generate(1, Generation((Piece("hello", special=False),), Sampling(), 5, ("\n",)))
 GENERATE = json.loads(frame(SOUND)[HEADER.size :])[1]
 
 
 def body(kind: str, content: object) -> bytes:
     """Return a frame's body as a careless or hostile sender would write it."""
     return json.dumps([kind, content]).encode()
+
+
+def generate(changes: dict[str, object]) -> bytes:
+    """Return the sound message's body with some of its generation replaced."""
+    return body("Generate", GENERATE | {"generation": GENERATE["generation"] | changes})
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -113,13 +117,13 @@ def test_the_form_on_the_wire() -> None:
         body("Cancel", {"id": None}),
         body("Loading", {"fraction": "half"}),
         body("Finished", {"id": 1, "finish": "bored", "usage": {}, "timings": {}}),
-        body("Generate", GENERATE | {"stop": "\n"}),
-        body("Generate", GENERATE | {"stop": None}),
-        body("Generate", GENERATE | {"stop": [1]}),
-        body("Generate", GENERATE | {"pieces": {"text": "hello", "special": False}}),
-        body("Generate", GENERATE | {"pieces": ["hello"]}),
-        body("Generate", GENERATE | {"max_tokens": "5"}),
-        body("Generate", GENERATE | {"sampling": GENERATE["sampling"] | {"temperature": 99}}),
+        generate({"stop": "\n"}),
+        generate({"stop": None}),
+        generate({"stop": [1]}),
+        generate({"pieces": {"text": "hello", "special": False}}),
+        generate({"pieces": ["hello"]}),
+        generate({"max_tokens": "5"}),
+        generate({"sampling": GENERATE["generation"]["sampling"] | {"temperature": 99}}),
     ],
     ids=lambda garbage: garbage[:60].decode(errors="replace"),
 )
