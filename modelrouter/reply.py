@@ -91,6 +91,7 @@ class Reply:
         self.logprobs: list[TokenLogprobs] = []
         self.finish: Finish | None = None
         self.usage: Usage | None = None
+        self.timings = Timings(0.0, 0.0)
         self.stopped_by: str | None = None
 
     @classmethod
@@ -133,7 +134,8 @@ class Reply:
         }
 
     def _end(self, done: Done) -> None:
-        self.finish, self.usage, self.stopped_by = done.finish, done.usage, done.stopped_by
+        self.finish, self.stopped_by = done.finish, done.stopped_by
+        self.usage, self.timings = done.usage, done.timings
         self.trace.note(
             "done",
             finish=done.finish,

@@ -5,7 +5,7 @@ It knows the three shapes of bodies that clients read, not who raises what.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -133,7 +133,7 @@ def add_error_handlers(asgi: FastAPI) -> None:
 
     @asgi.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        said = "; ".join(f"{_place(each['loc'])}: {each['msg']}" for each in error.errors())
+        said = "; ".join(_wrong(each) for each in error.errors())
         return _answer(request, Failure(400, said, "bad_request"))
 
     @asgi.exception_handler(Exception)
@@ -177,5 +177,9 @@ def _kind(kinds: Mapping[int, str], status: int, otherwise: str) -> str:
     return kinds.get(status, "invalid_request_error" if status < 500 else otherwise)
 
 
-def _place(loc: tuple[str | int, ...]) -> str:
-    return ".".join(str(step) for step in loc if step != "body") or "body"
+def _wrong(wrong: Mapping[str, Any]) -> str:
+    """Return what is wrong with a body in one place of it."""
+    if wrong["type"] == "json_invalid":
+        return f"body: {wrong['msg']} at character {wrong['loc'][-1]}: {wrong['ctx']['error']}"
+    place = ".".join(str(step) for step in wrong["loc"] if step != "body") or "body"
+    return f"{place}: {wrong['msg']}"

@@ -136,7 +136,7 @@ def test_a_client_that_leaves_frees_its_slot(
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"{", "JSON decode error"),
+        (b"{", "body: JSON decode error at character 1"),
         (b"[]", "body: "),
         ({}, "messages: Field required"),
         ({"messages": []}, "messages: List should have at least 1 item"),

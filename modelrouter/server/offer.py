@@ -1,0 +1,58 @@
+"""The offer: what a request's `model` may say, and what is true of each of these names.
+
+It knows the catalogue, not the dialects that list it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelrouter.app import App
+from modelrouter.config import RESERVED_NAME
+from modelrouter.registry import Catalogue, ModelSpec
+from modelrouter.types import ModelState
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """One name, and the usable models that may answer to it, in the policy's order."""
+
+    name: str
+    specs: tuple[ModelSpec, ...]
+
+    @property
+    def is_model(self) -> bool:
+        """True where the name is a model's own, not a role's or `auto`."""
+        return [spec.name for spec in self.specs] == [self.name]
+
+    @property
+    def largest(self) -> ModelSpec | None:
+        """The model with the most context: the router finds it for a prompt that needs it."""
+        return max(self.specs, key=lambda spec: spec.context_tokens, default=None)
+
+    def state(self, app: App) -> ModelState:
+        """Return how near the first answer is: the state of the model that is furthest on."""
+        status = app.scheduler.status()
+        states = {status.of(spec.name).state for spec in self.specs}
+        order = (ModelState.READY, ModelState.LOADING)
+        return next((state for state in order if state in states), ModelState.UNLOADED)
+
+
+def offered(catalogue: Catalogue) -> list[Offered]:
+    """Return all names: `auto`, the roles, the usable models."""
+    specs = catalogue.specs
+    roles = [
+        Offered(role, tuple(specs[name] for name in models if name in specs))
+        for role, models in catalogue.roles.items()
+    ]
+    models = [Offered(name, (spec,)) for name, spec in specs.items()]
+    return [Offered(RESERVED_NAME, tuple(specs.values())), *roles, *models]
+
+
+def find(catalogue: Catalogue, name: str) -> Offered | None:
+    """Return what is offered by this name, None where nothing is."""
+    return next((each for each in offered(catalogue) if each.name == name), None)
+
+
+def known_names(catalogue: Catalogue) -> Sequence[str]:
+    """Return all names that a request may say."""
+    return [each.name for each in offered(catalogue)]

@@ -1,0 +1,258 @@
+"""Ollama's dialect: `/api/generate` and `/api/chat`, whole and as JSON lines.
+
+Field names and shapes are those of Ollama's API. What it lists is in `ollama_models.py`. Known
+wishes that this server cannot fulfil are refused; fields it does not know are passed over.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from modelrouter import types
+from modelrouter.errors import ModelRouterError, RequestError
+from modelrouter.reply import Reply
+from modelrouter.server import exchange, ndjson
+from modelrouter.server.answering import Answering, SignOfLife
+from modelrouter.server.bodies import Body, JsonRoute
+from modelrouter.server.content import not_text
+from modelrouter.server.errors import error_body, ollama_body
+from modelrouter.server.headers import from_headers, waited_ms
+from modelrouter.server.ollama_models import name_of, offered_as
+from modelrouter.server.sampling import SamplingFields
+from modelrouter.server.state import app_of
+from modelrouter.trace import Fact
+
+routes = APIRouter(prefix="/api", route_class=JsonRoute)
+
+Part: TypeAlias = Callable[[str], dict[str, Fact]]
+"""A piece of an answer's text as the route has it."""
+
+
+class Options(SamplingFields):
+    """The options of a request; those that a model is loaded with are models.toml's matter."""
+
+    num_predict: int | None = None
+    stop: list[str] | str | None = None
+
+    def drawing(self) -> types.SamplingOverrides:
+        """Return how to draw; a seed below 0 asks for a fresh one, as none does."""
+        drawing = self.overrides()
+        if (self.seed or 0) < 0:
+            del drawing["seed"]
+        return drawing
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens of the answer: -1 and -2 ask for as many as there is room for."""
+        return None if (self.num_predict or 0) < 0 else self.num_predict
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
+class Asked(Body):
+    """What the bodies of both routes have. `model` "", `auto` and none at all are routed."""
+
+    model: str = ""
+    stream: bool | None = None
+    options: Options = Options()
+    keep_alive: str | float | None = None
+    format: Any = None
+
+    @property
+    def is_streamed(self) -> bool:
+        """True unless the caller wants the answer whole."""
+        return self.stream is not False
+
+    def refuse_unbuilt(self) -> None:
+        """Raise RequestError for what no model here can do."""
+        if self.format:
+            raise RequestError("this server cannot do format")
+
+
+class GenerateBody(Asked):
+    """The body of `/api/generate`."""
+
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    raw: bool = False
+    images: tuple[Any, ...] = ()
+    context: tuple[int, ...] = ()
+
+    def to_request(self, request: Request) -> types.Request:
+        """Return the request in our words; RequestError for what this server cannot do."""
+        self._refuse_unbuilt()
+        catalogue = app_of(request).catalogue
+        model = name_of(self.model, catalogue)
+        is_base = all(spec.chat is None for spec in offered_as(model, catalogue).specs)
+        is_completion = self.raw or (is_base and not self.system)
+        system = (types.Message("system", self.system),) if self.system else ()
+        return types.Request(
+            messages=(*system, types.Message("user", self.prompt)),
+            task="completion" if is_completion else "chat",
+            **_shared(self, model, request.headers),
+        )
+
+    def _refuse_unbuilt(self) -> None:
+        self.refuse_unbuilt()
+        if self.images:
+            raise not_text("image")
+        if self.template:
+            raise RequestError(
+                "a template of the caller's own cannot be rendered here",
+                hint="send a prompt that is rendered already, with raw = true",
+            )
+        if self.context:
+            raise RequestError(
+                "no conversation is kept between requests, so context means nothing here",
+                hint="send the whole conversation to /api/chat",
+            )
+        if self.raw and self.system:
+            raise RequestError("a raw prompt has no place for system")
+        if self.suffix:
+            raise RequestError("this server cannot do suffix")
+
+
+class ChatMessage(Body):
+    """One turn."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = ""
+    images: tuple[Any, ...] = ()
+
+    def to_message(self) -> types.Message:
+        """Return the turn in our words."""
+        if self.images:
+            raise not_text("image")
+        return types.Message(self.role, self.content)
+
+
+class ChatBody(Asked):
+    """The body of `/api/chat`."""
+
+    messages: tuple[ChatMessage, ...] = ()
+    tools: tuple[Any, ...] = ()
+
+    def to_request(self, request: Request) -> types.Request:
+        """Return the request in our words; RequestError for what this server cannot do."""
+        self.refuse_unbuilt()
+        if self.tools:
+            raise RequestError("this server cannot do tools")
+        return types.Request(
+            messages=tuple(message.to_message() for message in self.messages),
+            **_shared(self, name_of(self.model, app_of(request).catalogue), request.headers),
+        )
+
+
+def _shared(body: Asked, model: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "model": model,
+        "max_tokens": body.options.max_tokens,
+        "stop": body.options.stops,
+        "sampling": body.options.drawing(),
+        **from_headers(headers),
+    }
+
+
+@routes.post("/generate", response_model=None)
+async def generate(body: GenerateBody, request: Request) -> Response:
+    """Answer a prompt. One without a prompt loads the model, or with keep_alive 0 unloads it."""
+    if not (body.prompt or body.suffix):
+        return await _hold(body, _response, request)
+    return await _answer(body, body.to_request(request), _response, request)
+
+
+@routes.post("/chat", response_model=None)
+async def chat(body: ChatBody, request: Request) -> Response:
+    """Answer a conversation. One without messages loads the model, or unloads it."""
+    if not body.messages:
+        return await _hold(body, _message, request)
+    return await _answer(body, body.to_request(request), _message, request)
+
+
+def _response(text: str) -> dict[str, Fact]:
+    return {"response": text}
+
+
+def _message(text: str) -> dict[str, Fact]:
+    return {"message": {"role": "assistant", "content": text}}
+
+
+async def _answer(body: Asked, wanted: types.Request, part: Part, request: Request) -> Response:
+    if not body.is_streamed:
+        return await exchange.whole(
+            request, wanted, lambda reply: _line(reply.model, part(reply.text), **_end(reply))
+        )
+    return await exchange.streamed(
+        request,
+        wanted,
+        lambda answering: _lines(answering, wanted.model or "", part),
+        ndjson.response,
+    )
+
+
+async def _lines(answering: Answering, asked: str, part: Part) -> AsyncIterator[str]:
+    """Yield the answer's lines; a sign of life is a line without text, and so is the last.
+
+    Until it is known who answers, `model` is the name that was `asked` for.
+    """
+    try:
+        async for text in answering.texts():
+            model = asked if answering.reply is None else answering.reply.model
+            shown = "" if isinstance(text, SignOfLife) else text
+            yield ndjson.line(_line(model, part(shown), done=False))
+    except ModelRouterError as error:
+        yield ndjson.line(error_body(error, ollama_body))
+        return
+    reply = answering.reply
+    assert reply is not None
+    yield ndjson.line(_line(reply.model, part(""), **_end(reply)))
+
+
+def _line(model: str, part: dict[str, Fact], **rest: Fact) -> dict[str, Fact]:
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {"model": model, "created_at": now, **part, **rest}
+
+
+def _end(reply: Reply) -> dict[str, Fact]:
+    """Return what the last line says beside its text; times are nanoseconds."""
+    usage, timings = reply.usage, reply.timings
+    assert usage is not None
+    return {
+        "done": True,
+        "done_reason": reply.finish,
+        "total_duration": round(reply.trace.elapsed_ms() * 1e6),
+        "load_duration": round(waited_ms(reply.trace) * 1e6),
+        "prompt_eval_count": usage.prompt_tokens,
+        "prompt_eval_duration": round(timings.prefill_seconds * 1e9),
+        "eval_count": usage.completion_tokens,
+        "eval_duration": round(timings.decode_seconds * 1e9),
+    }
+
+
+async def _hold(body: Asked, part: Part, request: Request) -> Response:
+    """Load the model that the body names, or unload it; whom `auto` means shows only a prompt.
+
+    Of a role it is the first model. Other values of keep_alive change nothing: what stays loaded
+    is the scheduler's matter.
+    """
+    app = app_of(request)
+    model = name_of(body.model, app.catalogue)
+    is_unload = _is_zero(body.keep_alive)
+    if model != "auto" and (specs := offered_as(model, app.catalogue).specs):
+        work = app.scheduler.unload if is_unload else app.scheduler.load
+        await work(specs[0].name)
+    reason = "unload" if is_unload else "load"
+    return JSONResponse(_line(model, part(""), done=True, done_reason=reason))
+
+
+def _is_zero(keep_alive: str | float | None) -> bool:
+    return keep_alive is not None and bool(re.fullmatch(r"0+(\.0+)?[a-z]*", str(keep_alive)))
