@@ -5,6 +5,7 @@ It knows the catalogue, not the dialects that list it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from modelrouter.app import App
 from modelrouter.config import RESERVED_NAME
@@ -29,12 +30,13 @@ class Offered:
         """The model with the most context: the router finds it for a prompt that needs it."""
         return max(self.specs, key=lambda spec: spec.context_tokens, default=None)
 
-    def state(self, app: App) -> ModelState:
-        """Return how near the first answer is: the state of the model that is furthest on."""
+    def loaded(self, app: App) -> Literal["loaded", "loading", "unloaded"]:
+        """Return how near an answer is, in llama.cpp's words: of several models the nearest is."""
         status = app.scheduler.status()
         states = {status.of(spec.name).state for spec in self.specs}
-        order = (ModelState.READY, ModelState.LOADING)
-        return next((state for state in order if state in states), ModelState.UNLOADED)
+        if ModelState.READY in states:
+            return "loaded"
+        return "loading" if ModelState.LOADING in states else "unloaded"
 
 
 def offered(catalogue: Catalogue) -> list[Offered]:

@@ -1,4 +1,4 @@
-"""OpenAI's dialect: chat completions and models, and beside them `/v1/route`, which only decides.
+"""OpenAI's dialect: chat completions, and beside them `/v1/route`, which only decides.
 
 Field names and shapes are those of the OpenAI API reference. Known wishes that this server cannot
 fulfil are refused; fields it does not know are passed over, as the clients in the field expect.
@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelrouter import types
-from modelrouter.errors import ModelRouterError, RequestError, UnknownModel, did_you_mean
+from modelrouter.errors import ModelRouterError, RequestError
 from modelrouter.reply import Reply
 from modelrouter.server import sse
 from modelrouter.server.answering import Answering, ClientGone, SignOfLife
@@ -161,31 +161,6 @@ async def route(body: ChatRequest, request: Request) -> dict[str, Fact]:
     trace = Trace()
     decided = app_of(request).router.route(body.to_request(request.headers), trace)
     return {**decided.to_json(), "elapsed_ms": round(trace.elapsed_ms(), 3)}
-
-
-@routes.get("/models", response_model=None)
-async def models(request: Request) -> dict[str, Fact]:
-    """List what a request's `model` may say: `auto`, the roles, the usable models."""
-    names: list[Fact] = [_model(name) for name in _names(request)]
-    return {"object": "list", "data": names}
-
-
-@routes.get("/models/{name:path}", response_model=None)
-async def model(name: str, request: Request) -> dict[str, Fact]:
-    """Say that there is a model, or a role, of this name."""
-    names = _names(request)
-    if name not in names:
-        raise UnknownModel(f'no model or role "{name}"', hint=did_you_mean(name, names))
-    return _model(name)
-
-
-def _names(request: Request) -> list[str]:
-    catalogue = app_of(request).catalogue
-    return ["auto", *catalogue.roles, *catalogue.specs]
-
-
-def _model(name: str) -> dict[str, Fact]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "modelrouter"}
 
 
 def _answers_given(body: ChatRequest) -> dict[str, str]:

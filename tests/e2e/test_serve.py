@@ -24,6 +24,17 @@ def test_health_models_and_the_decision(serve: Serve, tiny_config: Path) -> None
     assert server.get("/health") == (200, {"status": "ok"})
     _, models = server.get("/v1/models")
     assert [model["id"] for model in models["data"]] == ["auto", "code", "general", "tiny"]
+    assert {model["status"]["value"] for model in models["data"]} == {"unloaded"}
+    assert models["data"][0]["meta"]["n_ctx"] == 512
+    _, tiny = server.get("/v1/models/tiny")
+    assert (tiny["owned_by"], tiny["meta"]["n_vocab"] > 0) == ("llamacpp", True)
+    status, missing = server.get("/v1/models/tinny")
+    assert (status, missing["error"]["code"]) == (404, "unknown_model")
+    assert (
+        'there are auto, code, general, tiny (did you mean "tiny"?)' in missing["error"]["message"]
+    )
+    status, refused = server.post("/v1/embeddings", {"input": "x"})
+    assert (status, refused["error"]["type"]) == (501, "not_supported_error")
     status, route = server.post("/v1/route", {"messages": [{"role": "user", "content": "def f("}]})
     assert (status, route["field"], route["rule"]) == (200, "code", "code")
     assert not server.workers()  # deciding loads nothing
