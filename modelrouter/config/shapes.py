@@ -65,6 +65,7 @@ class Server(Table):
     api_keys_file: Text | None = None
     max_body_bytes: PositiveSize = Field(default=2**24, alias="max_body")
     max_connections: int = Field(default=512, ge=8, le=65536)
+    stop_within_seconds: Duration = Field(default=5.0, alias="stop_within")
     max_waiting: int = Field(default=64, ge=1)
     max_wait_seconds: Duration | None = Field(default=None, alias="max_wait")
 

@@ -92,6 +92,12 @@ class Stream:
             return event
         raise event
 
+    def abort(self, error: ModelRouterError) -> None:
+        """Stop the work, where it is not over, and end the stream with the error."""
+        if not self._is_over:
+            self._cancel(self._id)
+            self.put(error)
+
     def cancel(self) -> None:
         """Stop the work, where it is not over: nobody will listen any more."""
         if not self._is_over:

@@ -4,6 +4,7 @@ It knows the engine that answers and where its speed is noted, not why the slot 
 """
 
 from modelrouter.engine.process import Engine, Stream
+from modelrouter.errors import ModelRouterError
 from modelrouter.scheduler.rates import Rate
 from modelrouter.types import Generation
 
@@ -21,6 +22,11 @@ class Lease:
         """Start the answer. It is stopped when the lease ends, if it has not ended itself."""
         self._stream = self._engine.submit(generation)
         return self._stream
+
+    def abort(self, error: ModelRouterError) -> None:
+        """End the answer with the error."""
+        if self._stream is not None:
+            self._stream.abort(error)
 
     def end(self) -> bool:
         """Stop what still runs, learn from an answer that is whole; tell whether it is."""

@@ -68,6 +68,7 @@ class Scheduler:
         self._max_wait_seconds = max_wait_seconds
         self._workers = Workers(specs, self._rates, self._heard, self._tell_news)
         self._promises: dict[int, asyncio.Future[Engine]] = {}
+        self._leases: dict[int, Lease] = {}
         self._ticket_ids = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
@@ -184,17 +185,22 @@ class Scheduler:
         has_answer = False
         try:
             self._carry_out(self._core.arrived(ticket))
-            lease = Lease(await promise, self._rates.of(self._specs[model].identity))
+            engine = await promise
+            if self._is_closing:
+                raise _closing()
+            lease = Lease(engine, self._rates.of(self._specs[model].identity))
+            self._leases[ticket.id] = lease
             try:
                 yield lease
             finally:
+                del self._leases[ticket.id]
                 has_answer = lease.end()
         finally:
             del self._promises[ticket.id]
             self._carry_out(self._core.left(ticket.id, _now(), has_answer=has_answer))
 
-    async def close(self) -> None:
-        """End all workers and wait until they are gone; who still waits for a slot is told."""
+    def end_answers(self) -> None:
+        """End all requests, those that wait and those that are answered: each is told why."""
         self._is_closing = True
         self._news.set()
         if self._alarm is not None:
@@ -202,6 +208,12 @@ class Scheduler:
         for promise in self._promises.values():
             if not promise.done():
                 promise.set_exception(_closing())
+        for lease in self._leases.values():
+            lease.abort(_closing())
+
+    async def close(self) -> None:
+        """End all requests and all workers, and wait until these are gone."""
+        self.end_answers()
         await self._workers.close()
         self._rates.save()
 

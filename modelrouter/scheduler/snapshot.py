@@ -44,6 +44,19 @@ class ModelStatus:
     failures: int
     problem: str | None
 
+    @property
+    def doing(self) -> str:
+        """What a load or an unload of it waits for, in words."""
+        match self.state:
+            case ModelState.LOADING:
+                return loading(self.model, self.loaded_share)
+            case ModelState.READY:
+                return f"waiting for {self.model}: {self.active} of {self.slots} slots in use"
+            case ModelState.UNLOADING:
+                return f"unloading {self.model}"
+            case _:
+                return f"waiting until {self.model} can be loaded"
+
     def to_json(self) -> dict[str, Fact]:
         """Return it as plain values."""
         return {**asdict(self), "state": self.state.value}

@@ -12,11 +12,10 @@ from fastapi.responses import JSONResponse, Response
 
 from modelrouter.errors import CapacityError, ModelRouterError, NoModel
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.scheduler.snapshot import ModelStatus, Status, loading
+from modelrouter.scheduler.snapshot import ModelStatus, Status
 from modelrouter.server import sse
 from modelrouter.server.errors import error_body
 from modelrouter.server.state import app_of, is_stopping
-from modelrouter.types import ModelState
 
 routes = APIRouter(prefix="/admin")
 
@@ -103,7 +102,7 @@ async def _steps(task: asyncio.Task[None], name: str, request: Request) -> Async
     """Yield what the work waits for with each tick, at last the model's place or the error."""
     try:
         while not task.done():
-            yield sse.comment(_words(_place(name, request)))
+            yield sse.comment(_place(name, request).doing)
             await _tick(task, request)
         yield sse.event(_place(name, request).to_json())
         yield sse.DONE
@@ -123,16 +122,3 @@ async def _tick(task: asyncio.Task[None], request: Request) -> None:
 
 def _place(name: str, request: Request) -> ModelStatus:
     return app_of(request).scheduler.status().of(name)
-
-
-def _words(place: ModelStatus) -> str:
-    """Say what a load or an unload waits for."""
-    match place.state:
-        case ModelState.LOADING:
-            return loading(place.model, place.loaded_share)
-        case ModelState.READY:
-            return f"waiting for {place.model}: {place.active} of {place.slots} slots in use"
-        case ModelState.UNLOADING:
-            return f"unloading {place.model}"
-        case _:
-            return f"waiting until {place.model} can be loaded"

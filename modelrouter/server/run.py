@@ -16,13 +16,11 @@ from modelrouter.errors import ConfigError
 from modelrouter.server import create
 from modelrouter.server.auth import Keys, read_keys, refuse_open_door
 from modelrouter.server.gate import Door
+from modelrouter.server.stopping import Server
 from modelrouter.server.wire import IDLE_SECONDS, MOST_HEAD_BYTES, Connection
 from modelrouter.whereabouts import Note
 
 log = logging.getLogger(__name__)
-
-STOP_SECONDS = 5
-"""How long answers may go on after the server was asked to stop."""
 
 
 def serve(
@@ -85,19 +83,19 @@ async def _serve(
                 note.remove()
 
     asgi.router.lifespan_context = lifespan
+    written = app.settings.models_file.server
     config = uvicorn.Config(
         asgi,
         http=Connection,
         ws="none",
         log_level="warning",
-        limit_concurrency=app.settings.models_file.server.max_connections,
+        limit_concurrency=written.max_connections,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
         server_header=False,
         date_header=False,
     )
-    server = uvicorn.Server(config)
+    server = Server(config, written.stop_within_seconds, app.scheduler.end_answers)
     asgi.state.is_stopping = lambda: server.should_exit
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGHUP, server.handle_exit, signal.SIGTERM, None

@@ -121,6 +121,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         "api_keys_file": None,
         "max_body_bytes": 2**24,
         "max_connections": 512,
+        "stop_within_seconds": 5.0,
         "max_waiting": 64,
         "max_wait_seconds": None,
     }
