@@ -87,7 +87,7 @@ def _key(spec: ModelSpec, library: str) -> str:
     many threads there are, does not.
     """
     load = load_message(dataclasses.replace(spec, threads=1))
-    load = dataclasses.replace(load, path="", weights=(), threads=0)
+    load = dataclasses.replace(load, path="", weights=(), threads=0, window_bytes=0)
     parts = [FORMAT, library, spec.facts.fingerprint, dataclasses.asdict(load)]
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from modelrouter.engine.pages import read_in_large_pieces
+
 QUESTION: Final = b"ggml_backend_cpu_is_numa"
 API_VERSION: Final = 2
 """GGML_BACKEND_API_VERSION of the llama.cpp that comes with llama-cpp-python 0.3.36."""
@@ -124,6 +126,7 @@ def _read_ahead_again(paths: Sequence[str]) -> list[Mapped]:
         start, end, offset = (int(number, 16) for number in header.groups()[:3])
         size = ctypes.c_size_t(end - start)
         _libc.madvise(ctypes.c_void_p(start), size, ctypes.c_int(mmap.MADV_NORMAL))
+        read_in_large_pieces(start, end - start)
         if _is_random(smap):
             undone.append(Mapped(path_of[int(header[4])], offset, start, end - start))
     return undone

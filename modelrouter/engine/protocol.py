@@ -29,11 +29,16 @@ Niceness: TypeAlias = Literal["normal", "nice", "idle"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a file."""
+    """A stretch of a file that holds weights.
+
+    `layer` is the place in a pass at which all of it is read, the output after the last layer; None
+    for what a pass touches in part: embeddings, experts.
+    """
 
     path: str
     offset: int
     n_bytes: int
+    layer: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class Load:
 
     `whole` reads the weights into memory of the worker's own, where llama.cpp may rearrange them
     for speed and the kernel cannot take them back; otherwise they stay mapped from the file,
-    unchanged, and `weights` says where they lie, a span for each file.
+    unchanged, and `weights` says where they lie, in the order in which they are pinned. Of the
+    rest, `window_bytes` are in memory at a time.
     """
 
     path: str
@@ -54,6 +60,7 @@ class Load:
     threads: int
     weights: tuple[Span, ...] = ()
     niceness: Niceness = "normal"
+    window_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

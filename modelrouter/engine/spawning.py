@@ -7,12 +7,11 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Iterator
 
 from modelrouter.engine.cores import physical_cores
-from modelrouter.engine.protocol import Load, Niceness, Span
+from modelrouter.engine.protocol import Load, Niceness
+from modelrouter.engine.weights import spans
 from modelrouter.errors import LoadFailed
-from modelrouter.gguf import GgufFacts
 from modelrouter.registry import ModelSpec
 
 WORKER = (sys.executable, "-P", "-m", "modelrouter.engine.worker")
@@ -57,16 +56,7 @@ def load_message(spec: ModelSpec, niceness: Niceness | None = None) -> Load:
         batch_rows=spec.batch_rows,
         kv_type=spec.kv_type,
         threads=spec.threads or physical_cores(),
-        weights=() if spec.is_resident else tuple(_weights(spec.facts)),
+        weights=() if spec.is_resident else spans(spec.facts),
         niceness=niceness or ("normal" if spec.is_resident else BACKGROUND),
+        window_bytes=spec.window_bytes,
     )
-
-
-def _weights(facts: GgufFacts) -> Iterator[Span]:
-    """Yield where each file's tensors lie; a first split file may have none."""
-    for index, file in enumerate(facts.files):
-        tensors = [tensor for tensor in facts.tensors if tensor.file_index == index]
-        if tensors:
-            start = min(tensor.offset for tensor in tensors)
-            end = max(tensor.offset + tensor.n_bytes for tensor in tensors)
-            yield Span(str(file.path), start, end - start)

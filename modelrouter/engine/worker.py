@@ -3,7 +3,7 @@ socket.
 
 It knows its parent only by the messages on file descriptor `argv[1]`. The main thread loads and
 decodes; a reader thread takes messages in, so that a cancel can end the very pass that runs; a
-third one pins.
+third one pins, and a fourth reads ahead what is not pinned.
 """
 
 import os
@@ -13,10 +13,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from modelrouter.engine.backend import Backend
+from modelrouter.engine.backend import Backend, Row
 from modelrouter.engine.batcher import Batcher, Event
 from modelrouter.engine.niceness import take_place
 from modelrouter.engine.protocol import (
@@ -36,6 +36,7 @@ from modelrouter.engine.protocol import (
     parse,
 )
 from modelrouter.engine.residency import Residency
+from modelrouter.engine.stream import Stream
 from modelrouter.errors import EngineError, ModelRouterError
 
 if TYPE_CHECKING:
@@ -108,10 +109,11 @@ class Inbox:
 class Worker:
     """The loaded model's loop: messages in, passes, events out."""
 
-    def __init__(self, channel: Channel, inbox: Inbox, backend: Backend) -> None:
+    def __init__(self, channel: Channel, inbox: Inbox, backend: Backend, stream: Stream) -> None:
         """Serve the parent at the other end of `channel` with `backend`."""
         self._channel = channel
         self._backend = backend
+        self._stream = stream
         self._batcher = Batcher(backend, time.perf_counter)
         self._messages = inbox.messages
         self._cancelled = inbox.cancelled
@@ -143,11 +145,18 @@ class Worker:
         rows = self._batcher.plan()
         if self._is_wanted():
             try:
-                events = self._batcher.commit(decoded=self._backend.decode(rows))
+                events = self._batcher.commit(decoded=self._decode(rows))
             except ModelRouterError as error:
                 events = self._batcher.fail(error)
             if events:
                 self._channel.send(*events)
+
+    def _decode(self, rows: Sequence[Row]) -> bool:
+        self._stream.pass_begins()
+        try:
+            return self._backend.decode(rows)
+        finally:
+            self._stream.pass_ends()
 
     def _is_wanted(self) -> bool:
         return not self._batcher.passing <= self._cancelled
@@ -188,13 +197,19 @@ def load_model(load: Load, channel: Channel) -> "LlamaBackend":
     return LlamaBackend(load, tell)
 
 
-def open_inbox(channel: Channel, load: Load) -> Inbox:
+def open_inbox(channel: Channel, residency: Residency) -> Inbox:
     """Start the threads that take messages in and pin."""
-    residency = Residency(load.weights, channel.send)
     residency.start()
     inbox = Inbox(channel, residency.pin)
     inbox.start()
     return inbox
+
+
+def open_stream(load: Load, residency: Residency) -> Stream:
+    """Start the thread that reads ahead what is not pinned."""
+    stream = Stream(load.weights, load.window_bytes, lambda: residency.pinned_bytes)
+    stream.start()
+    return stream
 
 
 def main() -> None:
@@ -205,17 +220,19 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     try:
         load = first_message(channel)
-        # Before the worker takes its place: a cancel, or memory to be given back, must not wait
-        # behind the programs that the model's own threads give way to.
-        inbox = open_inbox(channel, load)
+        # Before the worker takes its place: a cancel, the disk, or memory to be given back, must
+        # not wait behind the programs that the model's own threads give way to.
+        residency = Residency(load.weights, channel.send)
+        inbox, stream = open_inbox(channel, residency), open_stream(load, residency)
         refusals = take_place(load)
         backend = load_model(load, channel)
+        stream.follow(backend.mappings)
     except ModelRouterError as error:
         channel.send(Failed(None, error.code, error.message, error.hint))
         sys.stderr.flush()
         os._exit(1)  # the reader cannot be asked to leave: it waits for the parent
     channel.send(Ready(backend.context_tokens, backend.slots, refusals + backend.refusals))
-    Worker(channel, inbox, backend).run()
+    Worker(channel, inbox, backend, stream).run()
 
 
 if __name__ == "__main__":

@@ -47,8 +47,11 @@ def locked_bytes(pid: int | None) -> int:
 
 
 async def pinned(scheduler: Scheduler, model: str, size_bytes: int) -> None:
-    """Wait until the model's worker has pinned so much, give or take a page."""
-    while not abs(scheduler.pinned_bytes - size_bytes) <= 4096:
+    """Wait until the model's worker has pinned so much, give or take a page, and the books know."""
+    while not (
+        abs(scheduler.pinned_bytes - size_bytes) <= 4096
+        and abs(scheduler.status().of(model).pinned_bytes - size_bytes) <= 4096
+    ):
         await scheduler.news()
     assert abs(locked_bytes(scheduler.status().of(model).pid) - size_bytes) <= 2 * 4096
 

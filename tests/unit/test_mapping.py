@@ -5,7 +5,6 @@ A model of 50 MB: the kernel may read ahead of the header as much as 16.
 
 import ctypes
 import mmap
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from page_cache import forget, pages_in_memory
 from split_files import write_split
 
 from modelrouter import synthetic
@@ -46,27 +46,6 @@ def _warnings_only() -> None:
 def load_of(path: Path) -> Load:
     """Return the message that loads a model mapped."""
     return Load(str(path), False, 256, 1, 32, "f16", 1)
-
-
-def forget(path: Path) -> None:
-    """Have the kernel drop the file's pages."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    if pages_in_memory(path):
-        pytest.skip(f"{path.parent} is on a file system that lives in memory")
-
-
-def pages_in_memory(path: Path) -> int:
-    """Return how many of the file's pages are in memory, as mincore says."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE) as memory:
-        count = -(-len(memory) // PAGE)
-        found = (ctypes.c_ubyte * count)()
-        first = ctypes.c_char.from_buffer(memory)
-        address = ctypes.c_void_p(ctypes.addressof(first))
-        assert ctypes.CDLL(None).mincore(address, ctypes.c_size_t(len(memory)), found) == 0
-        del first
-    return sum(page & 1 for page in found)
 
 
 @contextmanager
