@@ -124,7 +124,8 @@ class ModelEntry(Table):
 
     `context` counts tokens for each slot; None is the model's own training context, which the
     registry knows. It and `slots` are the least and the most that will do; a single number is
-    both. `batch` counts tokens a step. `threads` None leaves the number to the engine.
+    both. `batch` counts tokens a step. None leaves `kv_type` to the registry, the number of
+    `threads` to the engine.
     """
 
     path: Annotated[Text, AfterValidator(_path)]
@@ -133,7 +134,7 @@ class ModelEntry(Table):
         Annotated[tuple[int, int], PlainValidator(_range), _within(256, MOST_TOKENS)] | None
     ) = None
     slots: Annotated[tuple[int, int], PlainValidator(_range), _within(1, 64)] = (1, 1)
-    kv_type: KvType = "f16"
+    kv_type: KvType | None = None
     threads: int | None = Field(default=None, ge=1, le=1024)
     batch: int = Field(default=512, ge=32, le=MOST_TOKENS)
     sampling: SamplingTable = SamplingTable()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from modelrouter.engine.process import Engine
+from modelrouter.engine.protocol import Niceness
 from modelrouter.errors import LoadFailed, ModelRouterError, WorkerDied
 from modelrouter.memory.sizes import in_words
 from modelrouter.registry import ModelSpec, refuse_changed_file
@@ -36,6 +37,10 @@ class Workers:
     ) -> None:
         """Begin with none. How long a load takes goes to `rates`."""
         self._specs = specs
+        # A mapped model gives way to resident ones. Where there is none, it would to everybody else
+        # on the box, for nobody's good.
+        has_resident = any(spec.is_resident for spec in specs.values())
+        self._niceness: Niceness | None = None if has_resident else "normal"
         self._rates = rates
         self._report = report
         self._progressed = progressed
@@ -100,7 +105,8 @@ class Workers:
         try:
             spec = self._specs[model]
             await asyncio.to_thread(refuse_changed_file, spec)
-            engine = await Engine.start(spec, self._progress_of(model))
+            engine = await Engine.spawn(spec, self._niceness)
+            await engine.load(self._progress_of(model))
         except ModelRouterError as error:
             self._load_failed(model, error)
         except Exception as error:

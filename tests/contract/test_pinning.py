@@ -21,6 +21,7 @@ from modelrouter.engine.protocol import Niceness, Pinned
 from modelrouter.engine.residency import NOT_MAPPED, PAGE_BYTES
 from modelrouter.errors import WorkerDied
 from modelrouter.registry import ModelSpec
+from modelrouter.scheduler.scheduler import Scheduler
 
 MakeSpec: TypeAlias = Callable[..., ModelSpec]
 
@@ -166,6 +167,22 @@ async def test_a_mapped_model_gives_way_and_its_reader_does_not(engine: Engine) 
     assert os.sched_getscheduler(engine.pid) == os.SCHED_IDLE
     assert policies(engine).count(os.SCHED_IDLE) == 2
     assert policies(engine).count(os.SCHED_OTHER) >= 2
+
+
+@pytest.mark.parametrize(("others", "policy"), [((), os.SCHED_OTHER), (("r",), os.SCHED_IDLE)])
+async def test_who_a_mapped_model_gives_way_to(
+    mapped_spec: ModelSpec, tiny_spec: ModelSpec, others: tuple[str, ...], policy: int
+) -> None:
+    """To a resident model; where there is none it is as everybody else."""
+    specs = {"m": mapped_spec} | dict.fromkeys(others, tiny_spec)
+    scheduler = Scheduler(specs, 2**30, 8)
+    try:
+        await scheduler.load("m")
+        pid = scheduler.status().of("m").pid
+        assert pid is not None
+        assert os.sched_getscheduler(pid) == policy
+    finally:
+        await scheduler.close()
 
 
 async def test_a_resident_model_gives_way_to_nobody(tiny_spec: ModelSpec) -> None:

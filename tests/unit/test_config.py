@@ -131,7 +131,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         "residency": "mapped",
         "context": None,
         "slots": (1, 1),
-        "kv_type": "f16",
+        "kv_type": None,
         "threads": None,
         "batch": 512,
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelrouter import synthetic
 from modelrouter.config import find_config, load
 from modelrouter.errors import BadModelFile, ConfigError
 from modelrouter.memory.footprint import WORKER_BYTES
@@ -44,6 +45,18 @@ def test_defaults_are_filled_in(make_spec: MakeSpec, tiny_gguf: Path) -> None:
     assert spec.context_tokens == spec.facts.context_length == DEFAULT_CONTEXT_TOKENS
     assert (spec.slots, spec.batch_rows, spec.kv_type, spec.threads) == (1, 512, "f16", None)
     assert spec.sampling == Sampling()
+
+
+def test_the_type_of_a_context(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """A mapped model whose heads have keys of their own gets q8_0; who says f16 gets f16."""
+    path = tmp_path / "wide.gguf"
+    synthetic.write(path, synthetic.Geometry(1, 64, 64, 2, 2, 512), "Q8_0")
+    assert make_spec(path).kv_type == "q8_0"
+    assert make_spec(path, kv_type="f16").kv_type == "f16"
+    assert make_spec(path, residency="resident").kv_type == "f16"
+    narrow = tmp_path / "narrow.gguf"
+    synthetic.write(narrow, synthetic.Geometry(1, 64, 64, 4, 4, 512), "Q8_0")
+    assert make_spec(narrow).kv_type == "f16"  # heads of 16 values are no whole blocks of q8_0
 
 
 def test_what_is_written_is_what_holds(make_spec: MakeSpec, tiny_gguf: Path) -> None:
