@@ -10,7 +10,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check mutants format classifier classifier-report clean \
         bench bench-decode bench-start bench-first-token bench-contention bench-niceness \
-        bench-footprint soak soak-mix soak-cgroup soak-long
+        bench-footprint bench-65b soak soak-mix soak-cgroup soak-long
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ bench-contention: $(VENV)/.dev  ## decoding beside a busy program, with libgomp'
 
 bench-niceness: $(VENV)/.dev  ## a small model beside a larger one, at each niceness of the larger
 	$(BIN)/python benchmarks/niceness.py
+
+# 36.7 GB are written to DISK. For less: OPTIONS="--layers 12 --pin 2.5 --limit", 5.8 GB.
+bench-65b: $(VENV)/.dev  ## a 65B larger than memory, plain llama.cpp and ours: make bench-65b DISK=folder
+	@test -d "$(DISK)" || { echo "DISK must name a folder on the disk to be measured"; exit 1; }
+	$(BIN)/python benchmarks/large.py "$(DISK)" $(OPTIONS)
 
 bench-footprint: $(VENV)/.dev  ## predicted memory beside real workers', over a zoo of models
 	$(BIN)/python benchmarks/footprint.py

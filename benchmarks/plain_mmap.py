@@ -1,0 +1,52 @@
+"""llama.cpp by itself in a process of its own: a plain mmap, read at the load, nothing pinned.
+
+The Load comes as JSON on standard input; context and threads are ours, so that only the memory's
+management differs.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+
+from modelrouter.engine import llama
+from modelrouter.engine.protocol import Load
+
+
+def read_bytes() -> int:
+    """Return what this process has had read from the disk."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+
+
+def main() -> None:
+    """Load, decode one token after another, print what a pass took and read."""
+    load = Load(**json.load(sys.stdin))
+    lib.llama_log_set(llama.log_warnings, None)
+    lib.llama_backend_init()
+    before, started = read_bytes(), time.perf_counter()
+    model = llama.open_model(load)
+    context = llama.make_context(model, load)
+    seconds = time.perf_counter() - started
+    print(f"plain: loaded in {seconds:.1f} s, {(read_bytes() - before) / 1e9:.2f} GB read")
+    tokens = int(sys.argv[1])
+    passes = []
+    before = read_bytes()
+    cpu = time.process_time()
+    for _ in range(tokens):
+        started = time.perf_counter()
+        batch = lib.llama_batch_get_one((lib.llama_token * 1)(65), 1)
+        assert lib.llama_decode(context, batch) == 0
+        passes.append(time.perf_counter() - started)
+    read = (read_bytes() - before) / tokens / 1e9
+    print(
+        f"plain: {sum(passes) / tokens:.2f} s a pass ({', '.join(f'{s:.1f}' for s in passes)}), "
+        f"{read:.2f} GB read a pass; CPU {(time.process_time() - cpu) / tokens:.1f} s a pass",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
