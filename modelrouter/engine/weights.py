@@ -46,7 +46,10 @@ def rest(weights: Iterable[Span], pinned_bytes: int) -> Iterator[Span]:
 
 
 def _runs(facts: GgufFacts) -> Iterator[tuple[Group, Span]]:
-    """Yield each group's tensors that lie side by side as one stretch."""
+    """Yield each group's tensors that lie side by side as one stretch.
+
+    A page that two tensors share goes with the second.
+    """
     is_tied = all(tensor.name != "output.weight" for tensor in facts.tensors)
     paths = {index: str(file.path) for index, file in enumerate(facts.files)}
     by_place = sorted(facts.tensors, key=lambda tensor: (tensor.file_index, tensor.offset))
