@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelrouter.cli import options
+from modelrouter.cli import options, rehearse
 from modelrouter.cli.table import gib, table
 from modelrouter.cli.waiting import WaitLine
 from modelrouter.client import running_server
@@ -22,6 +22,7 @@ HEADINGS = ("NAME", "ROLES", "TYPE", "WEIGHTS", "FILE", "RESIDENCY", "CONTEXT", 
 Name = Annotated[str, typer.Argument(help="A model of models.toml.", show_default=False)]
 
 app = typer.Typer(no_args_is_help=True, help="The models of models.toml.")
+app.command("rehearse")(rehearse.rehearse)
 
 
 @app.command("list")

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_on_stderr() -> Iterator["Progress"]:
+def progress_on_stderr(*, is_told: bool = False) -> Iterator["Progress"]:
     """Yield what is to be told of every step; it draws a bar for each, and they go with the block.
 
-    Where standard error is no terminal nothing is drawn.
+    Where standard error is no terminal nothing is drawn; with `is_told` there is a plain line for
+    each step, and for each tenth of one that is counted.
     """
+    if is_told and not sys.stderr.isatty():
+        yield Lines().show
+        return
     with _bars() as bars:
         steps: dict[str, TaskID] = {}
 
@@ -33,6 +37,21 @@ def progress_on_stderr() -> Iterator["Progress"]:
             bars.update(steps[step], completed=done, count=count)
 
         yield show
+
+
+class Lines:
+    """Plain lines on standard error, few enough for a log."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def show(self, step: str, done: int, total: int) -> None:
+        """Say how far the step is where that is more than a tenth further."""
+        line = f"{step} {done * 10 // total * 10}%" if total else step
+        if line != self._last:
+            self._last = line
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 def _bars() -> "Bars":

@@ -8,6 +8,7 @@ from pathlib import Path
 from modelrouter.errors import EngineError
 
 COUNTED = ("Anonymous:", "Locked:")
+READ = "read_bytes:"
 
 
 def held_bytes(pid: int) -> int:
@@ -21,3 +22,15 @@ def held_bytes(pid: int) -> int:
     except OSError as error:
         raise EngineError(f"the memory of process {pid} is not known: {error}") from error
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(COUNTED))
+
+
+def read_bytes(pid: int) -> int | None:
+    """Return what the disk has read for a process so far, read ahead included.
+
+    None where the kernel does not say: macOS, another user's process, one that is gone.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith(READ)), None)

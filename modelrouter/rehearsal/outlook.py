@@ -4,8 +4,9 @@ It reads headers and kept figures; only `measure` works for a second or two, whe
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from modelrouter.app import App
@@ -16,6 +17,8 @@ from modelrouter.memory.bandwidth import disk_bandwidth, memory_bandwidth
 from modelrouter.memory.pace import Pace, Pass, one_pass, pace
 from modelrouter.memory.speeds import Speed, speed_today
 from modelrouter.registry import ModelSpec
+from modelrouter.rehearsal.decoding import decoding_bandwidth
+from modelrouter.synthetic import QUANTIZATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +90,28 @@ def main_type(facts: GgufFacts) -> str:
     return by_type.most_common(1)[0][0]
 
 
-def measure(specs: Iterable[ModelSpec], kept_in: Path) -> None:
-    """Measure what these models read from, memory and disks, and keep it: two seconds for most.
+def measure(specs: Iterable[ModelSpec], kept_in: Path) -> dict[str, Speed]:
+    """Measure what these models read from, and how fast llama.cpp works off weights of their types;
+    keep it, and return all that is known. It takes a few seconds.
 
-    BadModelFile where a model's file cannot be read.
+    BadModelFile where a model's file cannot be read, EngineError where llama.cpp fails.
     """
     found: dict[str, Speed] = {}
     for spec in specs:
-        threads = threads_of(spec)
-        memory = speeds.of_memory(threads)
-        if memory not in found:
-            found[memory] = speed_today(memory_bandwidth(threads))
-        largest = max(spec.facts.files, key=lambda file: file.n_bytes).path
-        disk = speeds.of_disk(largest)
-        if disk is not None and disk not in found:
-            found[disk] = speed_today(disk_bandwidth(largest))
+        for key, measured in _measurements(spec):
+            if key not in found:
+                found[key] = speed_today(measured())
     speeds.keep(kept_in, found)
+    return speeds.read(kept_in) | found
+
+
+def _measurements(spec: ModelSpec) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Yield what there is to be measured for a model, by the keys of the speeds."""
+    threads, weights_type = threads_of(spec), main_type(spec.facts)
+    largest = max(spec.facts.files, key=lambda file: file.n_bytes).path
+    yield speeds.of_memory(threads), partial(memory_bandwidth, threads)
+    if (disk := speeds.of_disk(largest)) is not None:
+        yield disk, partial(disk_bandwidth, largest)
+    if weights_type in QUANTIZATIONS:
+        decoding = speeds.of_decoding(weights_type, threads)
+        yield decoding, partial(decoding_bandwidth, weights_type, threads)

@@ -4,8 +4,19 @@ They load and answer like real models of their size, and say nothing sensible. N
 a model or knows what it is measured for.
 """
 
-from modelrouter.synthetic.geometry import GEOMETRIES, SMALL, TINY, Geometry
+from modelrouter.synthetic.geometry import SMALL, TINY, Geometry
+from modelrouter.synthetic.published import GEOMETRIES, geometry_named
 from modelrouter.synthetic.quantization import QUANTIZATIONS
-from modelrouter.synthetic.writer import planned_bytes, write
+from modelrouter.synthetic.writer import planned_bytes, write, write_hollow
 
-__all__ = ["GEOMETRIES", "QUANTIZATIONS", "SMALL", "TINY", "Geometry", "planned_bytes", "write"]
+__all__ = [
+    "GEOMETRIES",
+    "QUANTIZATIONS",
+    "SMALL",
+    "TINY",
+    "Geometry",
+    "geometry_named",
+    "planned_bytes",
+    "write",
+    "write_hollow",
+]

@@ -1,4 +1,4 @@
-"""The shapes of a decoder model: how many layers of what width, and the well-known ones.
+"""The shapes of a decoder model: how many layers of what width.
 
 It knows which tensors such a model has, and not how their weights are stored.
 """
@@ -37,7 +37,8 @@ class Geometry:
     `expert_count` 0 makes a dense model. With `tied_embeddings` the output layer is the embeddings
     once more and not stored. A `sliding_window` is how many tokens back most layers look; every
     sixth looks at all, as in Gemma 3, whose architecture such a model has: llama's knows no window.
-    Raises RequestError for sizes that no such model can have.
+    `key_length` None shares the width out among the heads. Raises RequestError for sizes
+    that no such model can have.
     """
 
     layers: int
@@ -51,6 +52,7 @@ class Geometry:
     expert_used_count: int = 0
     tied_embeddings: bool = False
     sliding_window: int | None = None
+    key_length: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what llama.cpp would refuse at load, with the numbers."""
@@ -77,10 +79,19 @@ class Geometry:
             raise RequestError(
                 f"heads must be a multiple of kv_heads, got {self.heads:,} and {self.kv_heads:,}"
             )
-        if self.embedding_length % (2 * self.heads):
+        if self.key_length is not None:
+            self._refuse_odd_heads(self.key_length)
+        elif self.embedding_length % (2 * self.heads):
             raise RequestError(
                 f"embedding_length must give each of {self.heads:,} heads an even share, "
                 f"got {self.embedding_length:,}"
+            )
+
+    def _refuse_odd_heads(self, key_length: int) -> None:
+        if not 2 <= key_length <= self.embedding_length or key_length % 2:
+            raise RequestError(
+                f"key_length must be even and from 2 to {self.embedding_length:,}, "
+                f"got {key_length:,}"
             )
 
     def _refuse_experts(self) -> None:
@@ -116,7 +127,7 @@ class Geometry:
     @property
     def head_length(self) -> int:
         """The width of one attention head."""
-        return self.embedding_length // self.heads
+        return self.key_length or self.embedding_length // self.heads
 
     @property
     def parameters(self) -> int:
@@ -135,12 +146,13 @@ class Geometry:
             yield TensorShape("output.weight", (width, tokens))
 
     def _attention(self, layer: str) -> Iterator[TensorShape]:
-        width, kv_width = self.embedding_length, self.head_length * self.kv_heads
+        width = self.embedding_length
+        q_width, kv_width = self.head_length * self.heads, self.head_length * self.kv_heads
         yield _norm(layer + "attn_norm.weight", width)
-        yield TensorShape(layer + "attn_q.weight", (width, width))
+        yield TensorShape(layer + "attn_q.weight", (width, q_width))
         yield TensorShape(layer + "attn_k.weight", (width, kv_width))
         yield TensorShape(layer + "attn_v.weight", (width, kv_width))
-        yield TensorShape(layer + "attn_output.weight", (width, width))
+        yield TensorShape(layer + "attn_output.weight", (q_width, width))
         if self.sliding_window is not None:
             yield _norm(layer + "attn_q_norm.weight", self.head_length)
             yield _norm(layer + "attn_k_norm.weight", self.head_length)
@@ -168,23 +180,3 @@ TINY = Geometry(2, 64, 128, heads=2, kv_heads=1, context_length=4096)
 
 SMALL = Geometry(2, 256, 512, heads=8, kv_heads=2, context_length=4096)
 """The narrowest that every quantization can store."""
-
-GEOMETRIES: Mapping[str, Geometry] = {
-    "tiny": TINY,
-    "small": SMALL,
-    "smollm2-135m": Geometry(30, 576, 1536, 9, 3, 8192, 49_152, tied_embeddings=True),
-    "qwen-coder-0.5b": Geometry(24, 896, 4864, 14, 2, 32_768, 151_936, tied_embeddings=True),
-    "qwen-coder-1.5b": Geometry(28, 1536, 8960, 12, 2, 32_768, 151_936, tied_embeddings=True),
-    "qwen-coder-3b": Geometry(36, 2048, 11_008, 16, 2, 32_768, 151_936, tied_embeddings=True),
-    "qwen-coder-7b": Geometry(28, 3584, 18_944, 28, 4, 32_768, 152_064),
-    "llama-7b": Geometry(32, 4096, 11_008, 32, 32, 2048, 32_000),
-    "llama-13b": Geometry(40, 5120, 13_824, 40, 40, 2048, 32_000),
-    "llama-30b": Geometry(60, 6656, 17_920, 52, 52, 2048, 32_000),
-    "llama-65b": Geometry(80, 8192, 22_016, 64, 64, 2048, 32_000),
-    "llama-70b": Geometry(80, 8192, 28_672, 64, 8, 4096, 32_000),
-    "llama-3-8b": Geometry(32, 4096, 14_336, 32, 8, 8192, 128_256),
-    "llama-3-70b": Geometry(80, 8192, 28_672, 64, 8, 8192, 128_256),
-    "mixtral-8x7b": Geometry(32, 4096, 14_336, 32, 8, 32_768, 32_000, 8, 2),
-}
-"""The published sizes of well-known models. The Qwen ones lack the few thousand bias weights that
-the llama architecture has no place for."""

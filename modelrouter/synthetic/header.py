@@ -76,7 +76,8 @@ def _tensors(geometry: Geometry, quantization: Quantization) -> tuple[PlannedTen
             raise RequestError(
                 f"{quantization.name} packs {tensor_type.block_size} weights of a row together, "
                 f"but the rows of {tensor.name} are {tensor.shape[0]:,} long",
-                hint=f"choose lengths that are multiples of {tensor_type.block_size}",
+                hint=f"choose lengths that are multiples of {tensor_type.block_size}, or a "
+                "quantization of smaller blocks, such as Q4_0 or Q8_0",
             )
         n_bytes = packed_bytes(tensor.shape, tensor_type)
         planned.append(PlannedTensor(tensor, type_code, offset, n_bytes))
@@ -112,6 +113,8 @@ def _model_keys(geometry: Geometry, quantization: Quantization, name: str) -> li
         "feed_forward_length": geometry.feed_forward_length,
         "attention.head_count": geometry.heads,
         "attention.head_count_kv": geometry.kv_heads,
+        "attention.key_length": geometry.key_length or 0,
+        "attention.value_length": geometry.key_length or 0,
         "rope.dimension_count": geometry.head_length,
         "vocab_size": geometry.n_tokens,
         "expert_count": geometry.expert_count,

@@ -78,7 +78,7 @@ def quantization_named(name: str) -> Quantization:
     known = ", ".join(QUANTIZATIONS)
     raise RequestError(
         f"there is no quantization {name!r} to write; there are {known}",
-        hint=did_you_mean(name, list(QUANTIZATIONS)),
+        hint=did_you_mean(name.upper(), list(QUANTIZATIONS)),
     )
 
 

@@ -3,6 +3,7 @@
 It knows files and free space; what the bytes mean was decided before.
 """
 
+import errno
 import os
 import secrets
 import shutil
@@ -57,6 +58,31 @@ def write(
             output.append(piece)
             if progress:
                 progress(output.written_bytes, plan.n_bytes)
+    return plan.n_bytes
+
+
+def write_hollow(
+    path: Path, geometry: Geometry, quantization: str, *, name: str = DEFAULT_NAME
+) -> int:
+    """Write the header of what `write` would write, and a hole in place of its weights.
+
+    The file is as long and takes no disk space to speak of: enough to be asked about, not to run.
+    Returns its length. Raises RequestError as `write` does, CapacityError where no file may be so
+    long.
+    """
+    plan = plan_file(geometry, quantization_named(quantization), name)
+    try:
+        with path.open("wb") as file:
+            file.write(plan.header)
+            file.truncate(plan.n_bytes)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno == errno.EFBIG:
+            raise CapacityError(
+                f"{path}: no file of {plan.n_bytes:,} bytes can be written: {error.strerror}",
+                hint="the disk's file system or `ulimit -f` bounds the size of a file",
+            ) from error
+        raise _unwritable(path, error) from error
     return plan.n_bytes
 
 

@@ -28,6 +28,7 @@ MIB = 2**20
 
 GROUPED = Geometry(4, 512, 1536, 8, 2, 4096, 128_256, tied_embeddings=True)
 WINDOW = Geometry(6, 512, 1536, 8, 1, 4096, 4096, sliding_window=128)
+WIDE_HEADS = Geometry(4, 512, 1536, 8, 2, 4096, 4096, key_length=128)
 EXPERTS = Geometry(2, 512, 512, 8, 8, 4096, 4096, 8, 2)
 
 
@@ -187,6 +188,7 @@ async def most_while_answering(engine: Engine, spec: ModelSpec, begin: str) -> i
         (EXPERTS, "Q8_0", {"residency": "mapped", "slots": 4, "kv_type": "q8_0"}),
         (WINDOW, "Q4_0", {"residency": "resident", "slots": 3, "kv_type": "q4_0"}),
         (WINDOW, "Q6_K", {"residency": "resident", "slots": 1}),
+        (WIDE_HEADS, "Q4_K", {"residency": "mapped", "slots": 2}),
         (EXPERTS, "F16", {"residency": "mapped", "slots": 2, "context": 1024, "batch": 1024}),
     ],
 )

@@ -37,7 +37,7 @@ ZOO: Mapping[str, Geometry] = {
     "smollm2-135m": GEOMETRIES["smollm2-135m"],
     "llama-65b": GEOMETRIES["llama-65b"],
     "llama-3-8b": GEOMETRIES["llama-3-8b"],
-    "qwen-coder-7b": GEOMETRIES["qwen-coder-7b"],
+    "qwen2.5-7b": GEOMETRIES["qwen2.5-7b"],
     "mixtral-8x7b": GEOMETRIES["mixtral-8x7b"],
 }
 

@@ -19,6 +19,7 @@ from modelrouter.synthetic import (
     Geometry,
     planned_bytes,
     write,
+    write_hollow,
 )
 
 MOE = Geometry(2, 256, 256, 4, 2, 512, expert_count=4, expert_used_count=2)
@@ -98,19 +99,36 @@ def test_planned_bytes_is_exact(geometry: Geometry, quantization: str, tmp_path:
     assert (facts.name, facts.parameters) == ("a name", geometry.parameters)
 
 
+def test_a_hollow_file_says_the_same_of_itself(tmp_path: Path) -> None:
+    """Its header is that of the whole file, its length too; of the disk it takes a header."""
+    hollow, whole = tmp_path / "hollow.gguf", tmp_path / "whole.gguf"
+    wide = replace(SMALL, feed_forward_length=2**16)
+    assert write_hollow(hollow, wide, "Q4_K") == write(whole, wide, "Q4_K")
+    assert hollow.stat().st_size == whole.stat().st_size
+    assert hollow.stat().st_blocks * 512 < 2**18 < whole.stat().st_size
+    assert read_facts(hollow).tensors == read_facts(whole).tensors
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
         ("smollm2-135m", 134_515_008),
-        ("qwen-coder-1.5b", 1_543_714_304 - 28 * (1536 + 256 + 256)),  # without its biases
+        ("qwen2.5-coder-1.5b", 1_543_714_304 - 28 * (1536 + 256 + 256)),  # without its biases
         ("llama-7b", 6_738_415_616),
         ("llama-13b", 13_015_864_320),
-        ("llama-30b", 32_528_943_616),
+        ("llama-33b", 32_528_943_616),
         ("llama-65b", 65_285_660_672),
-        ("llama-70b", 68_976_648_192),
+        ("llama-2-70b", 68_976_648_192),
         ("llama-3-8b", 8_030_261_248),
         ("llama-3-70b", 70_553_706_496),
+        ("llama-3.1-405b", 405_853_388_800),
+        ("llama-3.2-1b", 1_235_814_400),
+        ("mistral-7b", 7_241_732_096),
+        ("mistral-small-24b", 23_572_403_200),
         ("mixtral-8x7b", 46_702_792_704),
+        ("mixtral-8x22b", 140_620_634_112),
+        ("gemma-2b", 2_506_172_416),
+        ("gemma-7b", 8_537_680_896),
     ],
 )
 def test_named_geometries(name: str, parameters: int) -> None:

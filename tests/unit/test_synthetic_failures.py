@@ -12,7 +12,7 @@ import pytest
 
 from modelrouter.errors import CapacityError, RequestError
 from modelrouter.gguf import read_facts
-from modelrouter.synthetic import GEOMETRIES, SMALL, TINY, planned_bytes, write
+from modelrouter.synthetic import GEOMETRIES, SMALL, TINY, geometry_named, planned_bytes, write
 from modelrouter.synthetic.vocabulary import SMALL_VOCABULARY_SIZE
 
 
@@ -138,6 +138,8 @@ def test_nowhere_to_write(folder: Path) -> None:
             {"embedding_length": 264},
             "embedding_length must give each of 8 heads an even share, got 264",
         ),
+        ({"key_length": 33}, "key_length must be even and from 2 to 256, got 33"),
+        ({"key_length": 512}, "key_length must be even and from 2 to 256, got 512"),
         (
             {"expert_used_count": 2},
             "2 of 0 experts cannot be used; 1 or more of at most 512 can, or 0 of 0",
@@ -174,7 +176,10 @@ def test_geometry_does_not_fit_the_quantization(folder: Path) -> None:
     assert caught.value.message == (
         "Q4_K packs 256 weights of a row together, but the rows of token_embd.weight are 64 long"
     )
-    assert caught.value.hint == "choose lengths that are multiples of 256"
+    assert caught.value.hint == (
+        "choose lengths that are multiples of 256, or a quantization of smaller blocks, "
+        "such as Q4_0 or Q8_0"
+    )
     with pytest.raises(RequestError):
         planned_bytes(replace(TINY, feed_forward_length=100), "Q8_0")
     assert list(folder.iterdir()) == []
@@ -189,6 +194,24 @@ def test_unknown_quantization() -> None:
         "F32, F16, Q4_0, Q4_1, Q8_0, Q4_K, Q5_K, Q6_K"
     )
     assert caught.value.hint == 'did you mean "Q4_K"?'
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Llama-65B", 'did you mean "llama-65b"?'),
+        ("qwen2.5-coder-9b", 'did you mean "qwen2.5-coder-7b"?'),
+        ("x", None),
+    ],
+)
+def test_unknown_geometry(name: str, hint: str | None) -> None:
+    """It is answered with all that are known, and the nearest."""
+    with pytest.raises(RequestError) as caught:
+        geometry_named(name)
+    assert caught.value.message.startswith(
+        f'there is no geometry "{name}"; there are tiny, small, smollm2-135m, llama-7b, '
+    )
+    assert caught.value.hint == hint
 
 
 def test_every_named_geometry_has_a_quantization() -> None:
