@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelrouter.server.auth import Keys
+from modelrouter.server.wire import MOST_HEAD_BYTES
 
 PUBLIC_PATHS = frozenset({"/health", "/ready"})
 """They need no key: probes carry none, and hear nothing but yes or no."""
@@ -47,6 +48,7 @@ class Gate:
         """Let a request in whose headers are right, and as much of its body as may be."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
+            _refuse_large_head(headers)
             self._refuse_other_host(headers)
             if scope["method"] not in SAFE_METHODS:
                 self._refuse_web_page(headers)
@@ -108,6 +110,15 @@ class Gate:
         if announced_bytes > most:
             raise too_large(f"{announced_bytes:,}", most)
         return counted
+
+
+def _refuse_large_head(headers: Headers) -> None:
+    """Raise for a head that came in one piece and was read before it could be found too large."""
+    n_bytes = sum(len(name) + len(value) for name, value in headers.raw)
+    if n_bytes > MOST_HEAD_BYTES:
+        raise HTTPException(
+            431, f"the request's headers have {n_bytes:,} bytes; {MOST_HEAD_BYTES:,} may be"
+        )
 
 
 def too_large(found: str, most_bytes: int) -> HTTPException:
