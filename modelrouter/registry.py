@@ -14,6 +14,7 @@ from modelrouter.config import ModelEntry, Settings
 from modelrouter.errors import BadModelFile, ConfigError, LoadFailed
 from modelrouter.gguf import GgufFacts, read_facts
 from modelrouter.memory.footprint import Footprint, footprint
+from modelrouter.memory.kv import stored_types
 from modelrouter.memory.plan import Plan, Shape, Share, Wish
 from modelrouter.types import KvType, Sampling
 
@@ -84,7 +85,9 @@ class ModelSpec:
     @property
     def identity(self) -> str:
         """Name the file and the settings that change its arithmetic: equal means equal answers."""
-        return f"{self.facts.fingerprint}/{self.kv_type}/{self.context_tokens}/{self.is_resident}"
+        keys, values = stored_types(self.kv_type, self.facts.key_length)
+        settings = f"{keys}-{values}/{self.context_tokens}/{self.is_resident}"
+        return f"{self.facts.fingerprint}/{settings}"
 
 
 @dataclass(frozen=True)

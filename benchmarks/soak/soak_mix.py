@@ -46,13 +46,13 @@ class Outcome:
         return [end for end in self.ends if end.is_lost]
 
     @property
-    def changed_texts(self) -> int:
-        """How many questions with a seed have had more than one answer."""
-        texts = defaultdict(set)
+    def seeded_texts(self) -> list[list[str]]:
+        """The answers to each question with a seed that was answered more than once."""
+        texts = defaultdict(list)
         for end in self.ends:
             if end.ask.seeded and end.name == WHOLE:
-                texts[end.ask.seeded].add(end.said)
-        return sum(len(said) > 1 for said in texts.values())
+                texts[end.ask.seeded].append(end.said)
+        return [said for said in texts.values() if len(said) > 1]
 
     @property
     def odd_lines(self) -> list[str]:
@@ -111,6 +111,7 @@ def proofs(outcome: Outcome) -> list[Proof]:
         _lost(outcome),
         _killed(outcome),
         _slots(outcome),
+        _seeds(outcome),
         _quiet(outcome),
     ]
 
@@ -174,13 +175,14 @@ def _slots(outcome: Outcome) -> Proof:
     )
 
 
-def _seeds(outcome: Outcome) -> str:
-    """Return how often company moved an answer: ADR 13 says why it may, by rounding errors."""
-    seeded = [end for end in outcome.ends if end.ask.seeded and end.name == WHOLE]
-    questions = {end.ask.seeded for end in seeded}
-    return (
-        f"{len(seeded)} answers to {len(questions)} questions with a seed: "
-        f"{outcome.changed_texts} questions had more than one answer."
+def _seeds(outcome: Outcome) -> Proof:
+    asked_again = outcome.seeded_texts
+    changed = sum(len(set(said)) > 1 for said in asked_again)
+    return Proof(
+        "a question with a seed has one answer, whoever else is asking",
+        bool(asked_again) and not changed,
+        f"{changed} of {len(asked_again)} questions had more than one; "
+        f"they were answered {sum(map(len, asked_again))} times",
     )
 
 
@@ -195,7 +197,7 @@ def _quiet(outcome: Outcome) -> Proof:
 
 def report(outcome: Outcome, found: Sequence[Proof]) -> str:
     """Return the mix as Markdown."""
-    parts = [_head(outcome), verdict(found), _seeds(outcome), _lost_ones(outcome)]
+    parts = [_head(outcome), verdict(found), _lost_ones(outcome)]
     parts += [_ends(outcome), _memory(outcome), _kills(outcome)]
     return "\n\n".join(part for part in parts if part)
 

@@ -17,8 +17,11 @@ SAMPLE = (
 )
 """Words that are a token or two each in the synthetic models' vocabulary."""
 
-QUESTIONS = tuple(f"What is on line {number} of the file?" for number in range(6))
-SEEDS = (1, 2)
+QUESTIONS = ("What is on each line of the file?", "Say it again: " + " ".join([SAMPLE] * 6))
+"""A short one, and one of hundreds of tokens: who else is asking decides how it is cut into passes.
+Few, so that each is asked again and again.
+"""
+SEED = 1
 WAVE = 15
 FAVOUR = 0.5
 """Without favourites all models are always in use, and none is ever evicted."""
@@ -133,10 +136,10 @@ class Author:
         return {**self.routed(), "tags": ["wait"]}
 
     def same_again(self) -> Body:
-        """One of a few questions with a seed: the text must be the same each time."""
-        seed, cache = self.chance.choice(SEEDS), self.chance.random() < 0.5
+        """One of two questions with a seed: the text must be the same each time."""
+        cache = self.chance.random() < 0.5
         content = self.chance.choice(QUESTIONS)
-        return self.body(content, 12, model=self.model().name, seed=seed, cache=cache)
+        return self.body(content, 12, model=self.model().name, seed=SEED, cache=cache)
 
     def long_prompt(self) -> Body:
         """One whose prompt takes a while to read: half of the context."""

@@ -29,17 +29,20 @@ from modelrouter.engine.mapping import Mapped, unread
 from modelrouter.engine.protocol import Load
 from modelrouter.engine.sampling import ChainSampler, logits_of
 from modelrouter.errors import EngineError, LoadFailed
+from modelrouter.memory.kv import StoredType, stored_types
 from modelrouter.tokens import Chance, TokenLogprobs
-from modelrouter.types import KvType, Piece, Sampling
+from modelrouter.types import Piece, Sampling
 
-KV_TYPES: dict[KvType, int] = {
+GGML_TYPES: dict[StoredType, int] = {
     "f16": lib.GGML_TYPE_F16,
+    "bf16": 30,  # ggml.h; the bindings lack its name
     "q8_0": lib.GGML_TYPE_Q8_0,
     "q4_0": lib.GGML_TYPE_Q4_0,
 }
 LOG_LEVEL_WARN = 3
 ABORTED = 2
 PIECE_BYTES = 64
+HEADER_TEXT_BYTES = 128
 
 
 @lib.llama_log_callback  # type: ignore[untyped-decorator]
@@ -52,9 +55,10 @@ def log_warnings(level: int, text: bytes, _data: object) -> None:
 class LlamaBackend:
     """A GGUF model in llama.cpp, on the CPU, with a KV stream of its own for every sequence.
 
-    With one shared stream, company was measured to move logits by up to 0.5; with a stream each
-    (`kv_unified=False`) an answer is the same alone or in company, to the last bit for some weights
-    and to a rounding error for others (ADR 13).
+    With one shared stream, or keys and values both of f16, company was measured to move logits by
+    up to 0.6. With a stream each (`kv_unified=False`) and `stored_types` an answer is the same
+    alone or in company, to the last bit for some weights and to a rounding error for others
+    (ADR 13).
     """
 
     def __init__(self, load: Load, progress: Callable[[float], None]) -> None:
@@ -238,7 +242,8 @@ def make_context(model: Any, load: Load) -> Any:
     # Else there is room for logits of every row: 297 MiB for a vocabulary of 152,000 and 512 rows.
     params.n_outputs_max = load.slots * LOGIT_ROWS
     params.n_threads = params.n_threads_batch = load.threads
-    params.type_k = params.type_v = KV_TYPES[load.kv_type]
+    stored = stored_types(load.kv_type, _key_length(model))
+    params.type_k, params.type_v = GGML_TYPES[stored.keys], GGML_TYPES[stored.values]
     params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # a quantized V cache needs it
     params.swa_full = False
     params.no_perf = True
@@ -249,6 +254,20 @@ def make_context(model: Any, load: Load) -> Any:
             f"of {load.kv_type} context"
         )
     return context
+
+
+def _key_length(model: Any) -> int:
+    """Return how many values a head's key has, as the model's header says or implies."""
+    architecture = _header_text(model, "general.architecture")
+    told = _header_text(model, f"{architecture}.attention.key_length")
+    return int(told) if told else lib.llama_model_n_embd(model) // lib.llama_model_n_head(model)
+
+
+def _header_text(model: Any, key: str) -> str:
+    """Return the value of a key of the header as text, "" where it is not there."""
+    text = ctypes.create_string_buffer(HEADER_TEXT_BYTES)
+    lib.llama_model_meta_val_str(model, key.encode(), text, len(text))
+    return text.value.decode()
 
 
 def _watch_flag(context: Any, flag: "ctypes.Array[ctypes.c_char]") -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from modelrouter.gguf import GgufFacts
+from modelrouter.memory.kv import BYTES_PER_VALUE, stored_types
+from modelrouter.types import KvType
 
 Origin: TypeAlias = Literal["llama.cpp", "formula"]
 """Who says so: llama.cpp, asked for its plan of this very file, or the formula below."""
@@ -45,9 +47,6 @@ ROW_INPUTS = 92
 
 CELLS_STEP = 256
 """llama.cpp rounds a sequence's context up to a multiple of this."""
-
-BYTES_PER_VALUE = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
-"""KV cache types: bytes of a value, from ggml's block sizes."""
 
 Q8_K_BYTES = 292 / 256
 SCRATCH_BYTES = {"F32": 0.0, "F16": 2.0, "BF16": 2.0}
@@ -103,7 +102,7 @@ def footprint(
     context_tokens: int,
     slots: int,
     batch_rows: int,
-    kv_type: str,
+    kv_type: KvType,
 ) -> Footprint:
     """Return the formula's footprint of a model; `whole` as in the engine's Load message."""
     plain, repacked = _weights_bytes(facts) if whole else (0, 0)
@@ -196,18 +195,21 @@ def _window_cells(facts: GgufFacts, cells: int, batch_rows: int) -> int:
     return min(cells, _multiple(facts.sliding_window + batch_rows, CELLS_STEP))
 
 
-def _kv_bytes(facts: GgufFacts, cells: int, window_cells: int, kv_type: str) -> int:
+def _kv_bytes(facts: GgufFacts, cells: int, window_cells: int, kv_type: KvType) -> int:
     """llama.cpp, src/llama-kv-cache.cpp: a key and a value row for every cell of every layer."""
     every = FULL_EVERY.get(facts.architecture, 1) if window_cells else 1
-    values = sum(
+    heads_of_cells = sum(
         heads * (cells if layer % every == every - 1 else window_cells)
         for layer, heads in enumerate(facts.kv_heads_by_layer)
     )
-    return int(values * (facts.key_length + facts.value_length) * BYTES_PER_VALUE[kv_type])
+    stored = stored_types(kv_type, facts.key_length)
+    key_bytes = facts.key_length * BYTES_PER_VALUE[stored.keys]
+    value_bytes = facts.value_length * BYTES_PER_VALUE[stored.values]
+    return int(heads_of_cells * (key_bytes + value_bytes))
 
 
 def _graph_bytes(
-    facts: GgufFacts, batch_rows: int, slots: int, mask_cells: int, kv_type: str
+    facts: GgufFacts, batch_rows: int, slots: int, mask_cells: int, kv_type: KvType
 ) -> int:
     """Return the size of llama.cpp's graph buffer with flash attention.
 

@@ -8,7 +8,7 @@ from soak_script import script
 REQUESTS = 60
 CLIENTS = 6
 KILLS = 3
-SEED = 1
+SEED = 6
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,12 @@ def test_the_budget_is_never_exceeded(outcome: soak_mix.Outcome) -> None:
     assert 0 < outcome.most_charged_bytes <= outcome.box.budget_bytes
     for name, charge in outcome.box.charges.items():
         assert outcome.most[name].anonymous_bytes <= charge, name
+
+
+def test_a_question_with_a_seed_has_one_answer(outcome: soak_mix.Outcome) -> None:
+    """Asked again, in other company, in another slot, of another worker: the same text."""
+    assert outcome.seeded_texts
+    assert all(len(set(said)) == 1 for said in outcome.seeded_texts)
 
 
 def test_nothing_is_kept_by_who_left_or_died(outcome: soak_mix.Outcome) -> None:
