@@ -9,8 +9,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check mutants format classifier classifier-report clean \
-        bench bench-decode bench-start bench-first-token bench-contention bench-niceness \
-        bench-footprint bench-65b soak soak-mix soak-cgroup soak-long
+        bench bench-decode bench-drafts bench-start bench-first-token bench-contention \
+        bench-niceness bench-footprint bench-65b soak soak-mix soak-cgroup soak-long
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,13 +37,16 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-start bench-decode bench-first-token bench-contention bench-niceness bench-footprint  ## every measurement
+bench: bench-start bench-decode bench-drafts bench-first-token bench-contention bench-niceness bench-footprint  ## every measurement
 
 bench-start: $(VENV)/.dev  ## how long --help and the imports take
 	$(BIN)/python benchmarks/start.py
 
 bench-decode: $(VENV)/.dev  ## batched decoding beside a bare llama_decode loop
 	$(BIN)/python benchmarks/decode.py
+
+bench-drafts: $(VENV)/.dev  ## passes and seconds a token with and without drafts
+	$(BIN)/python benchmarks/drafts.py
 
 bench-first-token: $(VENV)/.dev  ## ask's first token beside llama_cpp.Llama's
 	$(BIN)/python benchmarks/first_token.py

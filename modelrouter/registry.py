@@ -16,13 +16,16 @@ from modelrouter.gguf import GgufFacts, read_facts
 from modelrouter.memory.footprint import Footprint, footprint
 from modelrouter.memory.kv import stored_types
 from modelrouter.memory.plan import Plan, Shape, Share, Wish
-from modelrouter.types import KvType, Sampling
+from modelrouter.types import Drafts, KvType, Sampling
 
 DEFAULT_CONTEXT_TOKENS = 4096
 """A training context of 128k tokens would cost more memory than most models' weights."""
 
 LEAST_CONTEXT_TOKENS = 256
 """llama.cpp rounds a shorter context up to this."""
+
+LOGIT_ROWS: Mapping[Drafts, int] = {"off": 1, "prompt-lookup": 16}
+"""Rows of a sequence that want logits in one pass: the next token's, and the drafted ones'."""
 
 WINDOW_LAYERS = 2
 """One that is read from, and the next, which is read ahead."""
@@ -55,6 +58,8 @@ class ModelSpec:
     threads: int | None
     sampling: Sampling
     footprint: Footprint
+    logit_rows: int = 1
+    """Rows of a sequence that may want logits in one pass; more than 1 where drafts are on."""
     is_narrowed: bool = False
     """True where the budget did not allow the most that models.toml would have."""
 
@@ -193,6 +198,7 @@ def narrower(spec: ModelSpec) -> tuple[ModelSpec, ...]:
                 slots=1,
                 batch_rows=spec.batch_rows,
                 kv_type=spec.kv_type,
+                logit_rows=spec.logit_rows,
             ),
         )
         for tokens in contexts
@@ -210,6 +216,7 @@ def _spec(
 ) -> ModelSpec:
     is_resident = entry.residency == "resident"
     kv_type = entry.kv_type or _usual_kv_type(facts, is_resident=is_resident)
+    logit_rows = LOGIT_ROWS[_drafts(name, entry, facts)]
     return ModelSpec(
         name=name,
         facts=facts,
@@ -227,7 +234,9 @@ def _spec(
             slots=slots,
             batch_rows=entry.batch,
             kv_type=kv_type,
+            logit_rows=logit_rows,
         ),
+        logit_rows=logit_rows,
         is_narrowed=is_narrowed,
     )
 
@@ -239,6 +248,19 @@ def _usual_kv_type(facts: GgufFacts, *, is_resident: bool) -> KvType:
     fits = facts.key_length % 32 == 0 and facts.value_length % 32 == 0  # blocks of q8_0
     is_wide = facts.heads > 1 and facts.kv_heads == facts.heads
     return "q8_0" if is_wide and fits and not is_resident else "f16"
+
+
+def _drafts(name: str, entry: ModelEntry, facts: GgufFacts) -> Drafts:
+    """Return how the model's answers are drafted: by default where rows ride free."""
+    can_go_back = facts.sliding_window is None
+    if entry.drafts == "prompt-lookup" and not can_go_back:
+        raise ConfigError(
+            f"models.{name}.drafts is 'prompt-lookup'; the model has a sliding window and cannot "
+            "take back drafts that were wrong",
+            hint="leave drafts out",
+        )
+    by_residency: Drafts = "prompt-lookup" if entry.residency == "mapped" else "off"
+    return entry.drafts or (by_residency if can_go_back else "off")
 
 
 def _wish(name: str, ladder: tuple[ModelSpec, ...]) -> Wish:

@@ -136,6 +136,12 @@ class Reply:
     def _end(self, done: Done) -> None:
         self.finish, self.stopped_by = done.finish, done.stopped_by
         self.usage, self.timings = done.usage, done.timings
+        if done.usage.drafted_tokens:
+            self.trace.note(
+                "drafts",
+                drafted_tokens=done.usage.drafted_tokens,
+                accepted_tokens=done.usage.accepted_tokens,
+            )
         self.trace.note(
             "done",
             finish=done.finish,

@@ -19,6 +19,7 @@ Finish = Literal["stop", "length", "cancelled"]
 CacheUse = Literal["hit", "miss", "bypass"]
 WhenFull = Literal["next", "wait"]
 KvType = Literal["f16", "q8_0", "q4_0"]
+Drafts = Literal["prompt-lookup", "off"]
 Standing = Literal["unloaded", "loading", "ready", "free", "busy", "failed"]
 """What a rule may ask of a model; `free` and `busy` are both `ready`."""
 
@@ -317,11 +318,17 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one answer; `cached_tokens` of the prompt were in the slot's KV already."""
+    """Token counts of one answer; `cached_tokens` of the prompt were in the slot's KV already.
+
+    Of the answer `drafted_tokens` were guessed before they were drawn, and `accepted_tokens` of
+    them were right: so many passes were saved.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

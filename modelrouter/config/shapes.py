@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, PlainValidator
 
 from modelrouter.config.quantities import Duration, PositiveSize, Ram, Size
 from modelrouter.config.table import Name, Names, Table, Text
-from modelrouter.types import SAMPLING_RANGES, KvType, Sampling
+from modelrouter.types import SAMPLING_RANGES, Drafts, KvType, Sampling
 
 DEFAULT_POLICY = "balanced"
 
@@ -124,8 +124,9 @@ class ModelEntry(Table):
 
     `context` counts tokens for each slot; None is the model's own training context, which the
     registry knows. It and `slots` are the least and the most that will do; a single number is
-    both. `batch` counts tokens a step. None leaves `kv_type` to the registry, the number of
-    `threads` to the engine.
+    both. `batch` counts tokens a step. `drafts` None means prompt lookup for mapped models that can
+    go back to an earlier token, off for the others. None leaves `kv_type` to the registry, the
+    number of `threads` to the engine.
     """
 
     path: Annotated[Text, AfterValidator(_path)]
@@ -135,6 +136,7 @@ class ModelEntry(Table):
     ) = None
     slots: Annotated[tuple[int, int], PlainValidator(_range), _within(1, 64)] = (1, 1)
     kv_type: KvType | None = None
+    drafts: Drafts | None = None
     threads: int | None = Field(default=None, ge=1, le=1024)
     batch: int = Field(default=512, ge=32, le=MOST_TOKENS)
     sampling: SamplingTable = SamplingTable()

@@ -13,9 +13,6 @@ from modelrouter.errors import EngineError, RequestError
 from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.types import Piece, Sampling
 
-LOGIT_ROWS = 1
-"""Rows of one sequence that may want logits in one pass: memory is taken for so many."""
-
 
 class Row(NamedTuple):
     """One token to be decoded: of which sequence, at which position, with or without logits."""
@@ -47,6 +44,8 @@ class Backend(Protocol):
     slots: int
     context_tokens: int
     batch_rows: int
+    logit_rows: int
+    """Rows of one sequence that may want logits in one pass: 1, or more where it can draft."""
 
     def tokenize(self, pieces: Sequence[Piece]) -> list[int]:
         """Return the prompt's tokens, beginning-of-text first where the model wants one."""
@@ -70,7 +69,7 @@ class Backend(Protocol):
         """Run one pass. False: it was interrupted; the caller must `keep` what was there before.
 
         Each sequence's rows must continue it without a gap; at most `batch_rows` rows, of which at
-        most `LOGIT_ROWS` of each sequence want logits.
+        most `logit_rows` of each sequence want logits.
         """
 
     def keep(self, seq: int, length: int) -> int:
@@ -108,9 +107,9 @@ def check_rows(backend: Backend, rows: Sequence[Row], lengths: Sequence[int]) ->
         ends[row.seq] += 1
     wanted = Counter(row.seq for row in rows if row.wants_logits)
     for seq, count in wanted.items():
-        if count > LOGIT_ROWS:
+        if count > backend.logit_rows:
             raise EngineError(
-                f"sequence {seq} wants logits of {count} rows; a pass gives {LOGIT_ROWS}"
+                f"sequence {seq} wants logits of {count} rows; a pass gives {backend.logit_rows}"
             )
 
 
@@ -144,11 +143,19 @@ class EchoBackend:
     END, ASK = 256, 257
     VOCABULARY = 258
 
-    def __init__(self, *, slots: int = 2, context_tokens: int = 256, batch_rows: int = 32) -> None:
+    def __init__(
+        self,
+        *,
+        slots: int = 2,
+        context_tokens: int = 256,
+        batch_rows: int = 32,
+        logit_rows: int = 1,
+    ) -> None:
         """Make room for `slots` sequences."""
         self.slots = slots
         self.context_tokens = context_tokens
         self.batch_rows = batch_rows
+        self.logit_rows = logit_rows
         self._tokens: list[list[int]] = [[] for _ in range(slots)]
         self._next: dict[int, int] = {}
         self._interrupted = False

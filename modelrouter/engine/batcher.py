@@ -4,20 +4,21 @@ Pure over a Backend: no thread, no socket, no clock of its own. It knows one mod
 another.
 
 A sequence waits for a slot, is prefilled in chunks beside the others' decode rows, then adds one
-row to each pass until it ends. A free slot keeps its tokens, so that a prompt that begins the same
-way only prefills the rest. Every id handed to `submit` gets exactly one Finished or Failed.
+row to each pass until it ends, and drafted ones where they pay (`drafts.py`). A free slot keeps its
+tokens, so that a prompt that begins the same way only prefills the rest. Every id handed to
+`submit` gets exactly one Finished or Failed.
 """
 
 import sys
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from modelrouter.engine.backend import Backend, Row, Sampler
+from modelrouter.engine.backend import Backend, Row
+from modelrouter.engine.drafts import PassTimes, PromptLookup, best_length
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
+from modelrouter.engine.sequences import Sequence, Slot, draft_rows, next_rows, shared
 from modelrouter.engine.text import TextStream
-from modelrouter.engine.token_log import TokenLog
 from modelrouter.errors import ModelRouterError, PromptTooLong, RequestError
 from modelrouter.types import Finish, Timings, Usage
 
@@ -25,33 +26,6 @@ Event: TypeAlias = Text | Finished | Failed
 
 SHARED_PREFILL_ROWS = 64
 """Prompt rows in a pass that also decodes: more would make the running answers stutter."""
-
-
-@dataclass(slots=True, eq=False)
-class Sequence:
-    """One request on its way through the model."""
-
-    job: Generate
-    prompt: list[int]
-    sampler: Sampler
-    text: TextStream
-    submitted_at: float
-    pending: list[int] = field(default_factory=list)
-    """Tokens that the backend has not seen: the prompt's rest, then always the one drawn last."""
-    prefilled_at: float | None = None
-    cached_tokens: int = 0
-    answer_tokens: int = 0
-    log: TokenLog = field(default_factory=TokenLog)
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """Room for one sequence in the backend, and the tokens whose KV lies there."""
-
-    seq: int
-    tokens: list[int] = field(default_factory=list)
-    sequence: Sequence | None = None
-    left_at_pass: int = 0
 
 
 class Batcher:
@@ -65,6 +39,9 @@ class Batcher:
         self._waiting: deque[Sequence] = deque()
         self._rows: list[Row] = []
         self._passes = 0
+        self._times = PassTimes()
+        self._decode_planned_at: float | None = None
+        """When the planned pass began, where its time says what rows of answers cost."""
         self.passing: frozenset[int] = frozenset()
         """The ids whose rows ride the pass planned last; any thread may read it."""
 
@@ -82,8 +59,10 @@ class Batcher:
             sampler = self._backend.sampler(wanted.sampling)
         except ModelRouterError as error:
             return [_failed(job, error)]
-        text = TextStream(wanted.stop)
-        self._waiting.append(Sequence(job, prompt, sampler, text, self._clock()))
+        sequence = Sequence(job, prompt, sampler, TextStream(wanted.stop), self._clock())
+        if self._backend.logit_rows > 1:
+            sequence.lookup = PromptLookup(prompt)
+        self._waiting.append(sequence)
         return []
 
     def cancel(self, job_id: int) -> list[Event]:
@@ -102,20 +81,48 @@ class Batcher:
         while self._waiting and (slot := self._best_free_slot(self._waiting[0].prompt)):
             self._enter(slot, self._waiting.popleft())
         running = sorted(self._running(), key=lambda pair: pair[1].submitted_at)
-        decoding = [pair for pair in running if len(pair[1].pending) == 1]
-        rows = [row for slot, sequence in decoding for row in _next_rows(slot, sequence, 1)]
+        rows = self._decode_rows(running)
         room = min(
             self._backend.batch_rows - len(rows), SHARED_PREFILL_ROWS if rows else sys.maxsize
         )
         for slot, sequence in running:  # the oldest first, so that none is overtaken for ever
             if len(sequence.pending) > 1:
-                chunk = _next_rows(slot, sequence, room)
+                chunk = next_rows(slot, sequence, room)
                 rows += chunk
                 room -= len(chunk)
         self._rows = rows
         riding = {row.seq for row in rows}
         self.passing = frozenset(s.job.id for slot, s in running if slot.seq in riding)
         return rows
+
+    def _decode_rows(self, running: list[tuple[Slot, Sequence]]) -> list[Row]:
+        """Return the next row of every answer, each with as many drafted ones as pay.
+
+        In the order of the slots: llama.cpp runs neighbours together and others in turns. Beside a
+        prompt nothing is drafted; such a pass takes long enough.
+        """
+        decoding = sorted(
+            (pair for pair in running if len(pair[1].pending) == 1), key=lambda pair: pair[0].seq
+        )
+        for _, sequence in running:
+            sequence.guess = None
+        self._decode_planned_at = None
+        length = 0
+        if decoding and len(decoding) == len(running) and self._backend.logit_rows > 1:
+            length = self._draft_length(decoding)
+            self._decode_planned_at = self._clock()
+        rows: list[Row] = []
+        for slot, sequence in decoding:
+            rows += next_rows(slot, sequence, 1) + draft_rows(slot, sequence, length)
+        return rows
+
+    def _draft_length(self, decoding: list[tuple[Slot, Sequence]]) -> int:
+        """Let each answer guess what comes next; return how much of it should ride."""
+        rooms = [self._backend.context_tokens - len(slot.tokens) for slot, _ in decoding]
+        rows = min(self._backend.logit_rows, self._backend.batch_rows // len(decoding), *rooms)
+        for _, sequence in decoding:
+            sequence.guess_next()
+        return best_length([s.guess for _, s in decoding], rows - 1, self._times)
 
     def commit(self, *, decoded: bool) -> list[Event]:
         """Take the planned pass's outcome in; an interrupted one counts for nothing."""
@@ -125,10 +132,14 @@ class Batcher:
             for seq in {row.seq for row in rows}:
                 self._fall_back(self._slots[seq])
             return []
-        for seq, fed in Counter(row.seq for row in rows).items():
-            self._take(self._slots[seq], fed)
-        wanted = [(row.seq, index) for index, row in enumerate(rows) if row.wants_logits]
-        return [event for seq, index in wanted for event in self._advance(self._slots[seq], index)]
+        if self._decode_planned_at is not None:
+            self._times.learn(len(rows), self._clock() - self._decode_planned_at)
+        rows_of: defaultdict[int, dict[int, Row]] = defaultdict(dict)
+        for index, row in enumerate(rows):
+            rows_of[row.seq][index] = row
+        return [
+            event for seq, own in rows_of.items() for event in self._take(self._slots[seq], own)
+        ]
 
     def fail(self, error: ModelRouterError) -> list[Event]:
         """End every request of the planned pass with `error`: the pass failed, not an answer."""
@@ -161,12 +172,12 @@ class Batcher:
     def _best_free_slot(self, prompt: list[int]) -> Slot | None:
         """Return the free slot that shares most with the prompt, of equals the longest left."""
         free = (slot for slot in self._slots if slot.sequence is None)
-        return max(free, key=lambda s: (_shared(s.tokens, prompt), -s.left_at_pass), default=None)
+        return max(free, key=lambda s: (shared(s.tokens, prompt), -s.left_at_pass), default=None)
 
     def _enter(self, slot: Slot, sequence: Sequence) -> None:
         # The last prompt token is always decoded anew: its logits are what the answer begins with.
-        shared = min(_shared(slot.tokens, sequence.prompt), len(sequence.prompt) - 1)
-        kept = self._backend.keep(slot.seq, shared)
+        usable = min(shared(slot.tokens, sequence.prompt), len(sequence.prompt) - 1)
+        kept = self._backend.keep(slot.seq, usable)
         slot.tokens = slot.tokens[:kept]
         slot.sequence = sequence
         sequence.cached_tokens = kept
@@ -179,12 +190,32 @@ class Batcher:
             slot.sequence.pending = slot.tokens[kept:] + slot.sequence.pending
         slot.tokens = slot.tokens[:kept]
 
-    def _take(self, slot: Slot, fed: int) -> None:
-        """Note that the backend has seen the next `fed` tokens of the slot's sequence."""
+    def _take(self, slot: Slot, rows: dict[int, Row]) -> list[Event]:
+        """Take in what the backend has seen of the slot's sequence: `rows` by their index in the
+        pass. First come pending tokens, then drafted ones, which count as long as they are right.
+        """
         sequence = slot.sequence
         assert sequence is not None
+        fed = min(len(rows), len(sequence.pending))
         slot.tokens += sequence.pending[:fed]
         sequence.pending = sequence.pending[fed:]
+        if sequence.pending:
+            return []
+        held = len(slot.tokens)
+        last, *drafted = list(rows)[fed - 1 :]
+        events = self._advance(slot, last)
+        sequence.drafted_tokens += len(drafted)
+        for index in drafted:
+            if slot.sequence is None or [rows[index].token] != sequence.pending:
+                break
+            slot.tokens += sequence.pending
+            sequence.pending = []
+            sequence.accepted_tokens += 1
+            events += self._advance(slot, index)
+        sequence.learn(slot.tokens[held:] + sequence.pending)
+        if len(slot.tokens) < held + len(drafted):
+            self._fall_back(slot)
+        return events
 
     def _advance(self, slot: Slot, row: int) -> list[Event]:
         """Draw the slot's next token from the logits of `row`."""
@@ -220,7 +251,13 @@ class Batcher:
         now = self._clock()
         prefilled_at = now if sequence.prefilled_at is None else sequence.prefilled_at
         ending = _shown(sequence, sequence.text.finish(), is_last=True)
-        usage = Usage(len(sequence.prompt), sequence.answer_tokens, sequence.cached_tokens)
+        usage = Usage(
+            len(sequence.prompt),
+            sequence.answer_tokens,
+            sequence.cached_tokens,
+            sequence.drafted_tokens,
+            sequence.accepted_tokens,
+        )
         timings = Timings(prefilled_at - sequence.submitted_at, now - prefilled_at)
         stopped_by = sequence.text.stopped_by
         return [*ending, Finished(sequence.job.id, finish, usage, timings, stopped_by)]
@@ -232,21 +269,6 @@ def _shown(sequence: Sequence, text: str, *, is_last: bool = False) -> list[Even
     if is_last and sequence.text.stopped_by is None:
         logprobs += sequence.log.rest()
     return [Text(sequence.job.id, text, logprobs)] if text or logprobs else []
-
-
-def _next_rows(slot: Slot, sequence: Sequence, most: int) -> list[Row]:
-    """Return rows for the next `most` pending tokens; the very last of all wants logits."""
-    start, last = len(slot.tokens), len(sequence.pending) - 1
-    return [
-        Row(slot.seq, start + n, token, wants_logits=n == last)
-        for n, token in enumerate(sequence.pending[:most])
-    ]
-
-
-def _shared(left: list[int], right: list[int]) -> int:
-    """Return the length of the longest common prefix."""
-    pairs = enumerate(zip(left, right, strict=False))
-    return next((n for n, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
 def _failed(job: Generate, error: ModelRouterError) -> Failed:

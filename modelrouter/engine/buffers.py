@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import llama_cpp.llama_cpp as lib
 
 from modelrouter.engine import llama
-from modelrouter.engine.backend import LOGIT_ROWS
 from modelrouter.engine.protocol import Load, Planned
 from modelrouter.errors import EngineError
 from modelrouter.memory.process import held_bytes
@@ -84,7 +83,7 @@ def _plan(model: Any, load: Load) -> Planned:
         repacked_bytes=weights - plain,
         kv_bytes=kv,
         compute_bytes=graph,
-        output_bytes=4 * vocabulary * load.slots * LOGIT_ROWS,
+        output_bytes=4 * vocabulary * load.most_outputs,
         worker_bytes=held_bytes(os.getpid()),
     )
     lib.llama_free(context)

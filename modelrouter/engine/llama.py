@@ -17,7 +17,6 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 
 from modelrouter.engine.backend import (
-    LOGIT_ROWS,
     Row,
     Sampler,
     check_biases,
@@ -82,6 +81,7 @@ class LlamaBackend:
         self.slots = load.slots
         self.context_tokens = int(lib.llama_n_ctx_seq(self._context))
         self.batch_rows = load.batch_rows
+        self.logit_rows = load.logit_rows if self._can_go_back() else 1
         self._batch = _Batch(load.batch_rows)
         self._interrupt_flag = ctypes.create_string_buffer(2)
         _watch_flag(self._context, self._interrupt_flag)
@@ -173,6 +173,13 @@ class LlamaBackend:
         lib.llama_memory_seq_rm(self._memory, seq, -1, -1)
         return 0
 
+    def _can_go_back(self) -> bool:
+        """Tell whether `keep` leaves all it is asked to: drafts that were wrong are taken back."""
+        remembers = lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(
+            self._model
+        )
+        return not self._window and not remembers
+
     def _length(self, seq: int) -> int:
         return int(lib.llama_memory_seq_pos_max(self._memory, seq)) + 1
 
@@ -240,7 +247,7 @@ def make_context(model: Any, load: Load) -> Any:
     params.kv_unified = False
     params.n_batch = params.n_ubatch = load.batch_rows
     # Else there is room for logits of every row: 297 MiB for a vocabulary of 152,000 and 512 rows.
-    params.n_outputs_max = load.slots * LOGIT_ROWS
+    params.n_outputs_max = load.most_outputs
     params.n_threads = params.n_threads_batch = load.threads
     stored = stored_types(load.kv_type, _key_length(model))
     params.type_k, params.type_v = GGML_TYPES[stored.keys], GGML_TYPES[stored.values]

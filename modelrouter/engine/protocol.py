@@ -61,6 +61,13 @@ class Load:
     weights: tuple[Span, ...] = ()
     niceness: Niceness = "normal"
     window_bytes: int = 0
+    logit_rows: int = 1
+    """Rows of one sequence that may want logits in one pass: drafts ride where it is more."""
+
+    @property
+    def most_outputs(self) -> int:
+        """Rows of a pass that may want logits."""
+        return min(self.slots * self.logit_rows, self.batch_rows)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -59,4 +59,5 @@ def load_message(spec: ModelSpec, niceness: Niceness | None = None) -> Load:
         weights=() if spec.is_resident else spans(spec.facts),
         niceness=niceness or ("normal" if spec.is_resident else BACKGROUND),
         window_bytes=spec.window_bytes,
+        logit_rows=spec.logit_rows,
     )

@@ -103,27 +103,30 @@ def footprint(
     slots: int,
     batch_rows: int,
     kv_type: KvType,
+    logit_rows: int = 1,
 ) -> Footprint:
-    """Return the formula's footprint of a model; `whole` as in the engine's Load message."""
+    """Return the formula's footprint of a model; the settings are the engine's Load message's."""
+    outputs = min(slots * logit_rows, batch_rows)
     plain, repacked = _weights_bytes(facts) if whole else (0, 0)
     cells = _multiple(context_tokens, CELLS_STEP)
     window_cells = _window_cells(facts, cells, batch_rows)
-    graph = _graph_bytes(facts, batch_rows, slots, cells + window_cells, kv_type)
+    graph = _graph_bytes(
+        facts,
+        kv_type,
+        rows=_multiple(batch_rows, slots),
+        outputs=outputs,
+        mask_cells=cells + window_cells,
+    )
     return Footprint(
         plain_bytes=plain,
         repacked_bytes=repacked,
         kv_bytes=slots * _kv_bytes(facts, cells, window_cells, kv_type),
         compute_bytes=computing_bytes(facts, batch_rows, graph),
-        output_bytes=output_bytes(facts, slots),
+        output_bytes=4 * outputs * facts.vocab_size,
         worker_bytes=_idle_bytes(facts, cells * slots) + running_bytes(facts, cells, slots),
         mapped_bytes=0 if whole else facts.weights_bytes,
         origin="formula",
     )
-
-
-def output_bytes(facts: GgufFacts, slots: int) -> int:
-    """Return the size of the logits: a 4-byte row over the vocabulary for each slot."""
-    return 4 * slots * facts.vocab_size
 
 
 def running_bytes(facts: GgufFacts, context_tokens: int, slots: int) -> int:
@@ -209,7 +212,7 @@ def _kv_bytes(facts: GgufFacts, cells: int, window_cells: int, kv_type: KvType) 
 
 
 def _graph_bytes(
-    facts: GgufFacts, batch_rows: int, slots: int, mask_cells: int, kv_type: KvType
+    facts: GgufFacts, kv_type: KvType, *, rows: int, outputs: int, mask_cells: int
 ) -> int:
     """Return the size of llama.cpp's graph buffer with flash attention.
 
@@ -221,8 +224,7 @@ def _graph_bytes(
     width, experts = facts.embedding_length, facts.expert_used_count
     feed_forward = 3 * _experts_width(facts) + (4 if kv_type == "f16" else 3) * width
     row = max(feed_forward, (5 + 2 * experts) * width)
-    logits = slots * (facts.vocab_size + 2 * width)
-    rows = _multiple(batch_rows, slots)
+    logits = outputs * (facts.vocab_size + 2 * width)
     return 4 * max(rows * row, logits) + 2 * rows * (mask_cells + ROW_INPUTS)
 
 

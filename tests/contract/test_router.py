@@ -48,6 +48,7 @@ enabled = {cache}
 path = {path_of_a}
 context = {context_of_a}
 threads = 1
+drafts = "off"  # a random model repeats itself: with drafts long answers are over too soon
 
 [models.b]
 path = {path}

@@ -7,7 +7,7 @@ order. It checks the planned rows before each pass and every event after it.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count, takewhile
+from itertools import takewhile
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -38,9 +38,14 @@ class CountingBackend(EchoBackend):
     open_samplers = 0
     is_forgetful = False
 
-    def __init__(self, slots: int, context_tokens: int, batch_rows: int) -> None:
+    def __init__(self, slots: int, context_tokens: int, batch_rows: int, logit_rows: int) -> None:
         """Make room for `slots` sequences."""
-        super().__init__(slots=slots, context_tokens=context_tokens, batch_rows=batch_rows)
+        super().__init__(
+            slots=slots,
+            context_tokens=context_tokens,
+            batch_rows=batch_rows,
+            logit_rows=logit_rows,
+        )
         self._spoiled: set[int] = set()
 
     def decode(self, rows: Sequence[Row]) -> bool:
@@ -139,22 +144,38 @@ class BatcherMachine(RuleBasedStateMachine):
         """Begin with the smallest batcher; `begin` draws another."""
         super().__init__()
         self.requests: dict[int, Request] = {}
-        self.begin(1, 4, 0, is_forgetful=False)
+        self.begin(1, 4, 0, 1, 1.0, is_forgetful=False)
 
     @initialize(
         slots=st.integers(1, 4),
         context_tokens=st.sampled_from([256, 256, 16, 4]),
         extra_rows=st.sampled_from([150, 150, 5, 1, 0]),
+        logit_rows=st.sampled_from([1, 2, 5, 16, 16]),
+        row_seconds=st.sampled_from([0.0, 0.0, 0.01, 1.0]),
         is_forgetful=st.booleans(),
     )
     def begin(
-        self, slots: int, context_tokens: int, extra_rows: int, *, is_forgetful: bool
+        self,
+        slots: int,
+        context_tokens: int,
+        extra_rows: int,
+        logit_rows: int,
+        row_seconds: float,
+        *,
+        is_forgetful: bool,
     ) -> None:
-        """Start with empty slots; a pass always has a row for each."""
-        self.backend = CountingBackend(slots, context_tokens, batch_rows=slots + extra_rows)
+        """Start with empty slots; a pass always has a row for each, and each takes its time."""
+        rows = slots + extra_rows
+        self.backend = CountingBackend(slots, context_tokens, rows, logit_rows)
         self.backend.is_forgetful = is_forgetful
-        ticks = count()
-        self.batcher = Batcher(self.backend, clock=lambda: float(next(ticks)))
+        self.row_seconds = row_seconds
+        self.seconds = 0.0
+        self.batcher = Batcher(self.backend, clock=self.look)
+
+    def look(self) -> float:
+        """Return the time, which never stands still."""
+        self.seconds += 0.001
+        return self.seconds
 
     # ---- what may happen -----------------------------------------------------------------------
 
@@ -191,7 +212,7 @@ class BatcherMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.batcher.is_idle)
     @rule(times=st.sampled_from([1, 1, 2, 10, 300]))
     def passes(self, times: int) -> None:
-        """Passes succeed, and every row that ends a sequence's tokens gives one more."""
+        """Passes succeed; each gives the next token of who is through its prompt, or more."""
         for _ in range(times):
             if not self.batcher.is_idle:
                 assert self.backend.decode(self.plan())
@@ -241,6 +262,7 @@ class BatcherMachine(RuleBasedStateMachine):
         rows = self.batcher.plan()
         self.check_entries(before)
         self.check_rows(rows)
+        self.seconds += len(rows) * self.row_seconds
         return rows
 
     def check_entries(self, free: dict[int, list[int]]) -> None:
@@ -269,9 +291,13 @@ class BatcherMachine(RuleBasedStateMachine):
             held = len(self.backend._tokens[seq])
             own = [row for row in rows if row.seq == seq]
             assert [row.position for row in own] == list(range(held, held + number))
-            assert [row.token for row in own] == running[seq].pending[:number]
-            is_last = number == len(running[seq].pending)
-            assert [row.wants_logits for row in own] == [False] * (number - 1) + [is_last]
+            pending = running[seq].pending
+            known = [row.token for row in own[: len(pending)]]
+            assert known == pending[:number]
+            wanted = [row.wants_logits for row in own]
+            assert wanted == [len(pending) <= place for place in range(1, number + 1)]
+            assert sum(wanted) <= self.backend.logit_rows
+            assert number <= len(pending) or len(pending) == 1, "a prompt with drafts"
         self.check_shares(rows_of, running)
 
     def check_shares(self, rows_of: Counter[int], running: dict[int, Running]) -> None:
@@ -280,7 +306,9 @@ class BatcherMachine(RuleBasedStateMachine):
             (s.job.id, seq, len(s.pending)) for seq, s in running.items() if len(s.pending) > 1
         )
         decoding = [seq for seq, s in running.items() if len(s.pending) == 1]
-        assert all(rows_of[seq] == 1 for seq in decoding)
+        assert len({rows_of[seq] for seq in decoding}) <= 1, "unequal rows"
+        if prefilling:
+            assert all(rows_of[seq] == 1 for seq in decoding)
         room = self.backend.batch_rows - len(decoding)
         if decoding:
             room = min(room, SHARED_PREFILL_ROWS)
@@ -307,6 +335,7 @@ class BatcherMachine(RuleBasedStateMachine):
         answer = expected_answer(request, self.backend.context_tokens)
         assert end.usage.prompt_tokens == len(request.prompt) + 1
         assert end.usage.cached_tokens < end.usage.prompt_tokens
+        assert 0 <= end.usage.accepted_tokens <= end.usage.drafted_tokens
         assert end.timings.prefill_seconds > 0
         assert end.timings.decode_seconds >= 0
         if end.finish == "cancelled":

@@ -7,6 +7,7 @@ from collections import Counter
 
 from modelrouter.engine.backend import EchoBackend
 from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
+from modelrouter.engine.drafts import LENGTHS
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
 from modelrouter.errors import EngineError
 from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
@@ -15,10 +16,12 @@ from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
 class Desk:
     """A batcher over an EchoBackend, with a clock that is moved by hand."""
 
-    def __init__(self, slots: int = 3, batch_rows: int = 200) -> None:
+    def __init__(self, slots: int = 3, batch_rows: int = 200, logit_rows: int = 1) -> None:
         """Begin at 0 seconds."""
         self.seconds = 0.0
-        self.backend = EchoBackend(slots=slots, context_tokens=256, batch_rows=batch_rows)
+        self.backend = EchoBackend(
+            slots=slots, context_tokens=256, batch_rows=batch_rows, logit_rows=logit_rows
+        )
         self.batcher = Batcher(self.backend, clock=lambda: self.seconds)
 
     def submit(
@@ -37,6 +40,12 @@ class Desk:
     def step(self) -> list[Event]:
         """Plan a pass and run it."""
         return self.batcher.commit(decoded=self.backend.decode(self.batcher.plan()))
+
+    def timed_step(self, seconds: float, row_seconds: float = 0) -> None:
+        """Plan a pass and run it; it takes so long, and longer for each row beyond the first."""
+        rows = self.batcher.plan()
+        self.seconds += seconds + row_seconds * (len(rows) - 1)
+        self.batcher.commit(decoded=self.backend.decode(rows))
 
     def finish(self) -> list[Event]:
         """Run passes until nothing is left to do."""
@@ -207,3 +216,64 @@ def test_logprobs_are_only_told_where_asked_for() -> None:
     desk = Desk()
     desk.submit(0, "ab")
     assert all(not event.logprobs for event in desk.finish() if isinstance(event, Text))
+
+
+# ---- drafts -------------------------------------------------------------------------------------
+
+
+def timed(row_seconds: float, logit_rows: int, text: str = "abcdefgh" * 8) -> tuple[float, int]:
+    """Echo a text where each row beyond the first costs so much of a pass; return the seconds of
+    all passes and their number.
+    """
+    desk = Desk(logit_rows=logit_rows)
+    desk.submit(0, text)
+    passes, began = 0, desk.seconds
+    while not desk.batcher.is_idle:
+        desk.timed_step(1, row_seconds)
+        passes += 1
+    return desk.seconds - began, passes
+
+
+def test_drafts_ride_where_rows_are_free() -> None:
+    """A copied text takes far fewer passes, and so much less time."""
+    plain_seconds, plain_passes = timed(0, logit_rows=1)
+    seconds, passes = timed(0, logit_rows=16)
+    assert plain_seconds == plain_passes == 65
+    assert seconds == passes
+    assert plain_passes >= 4 * passes
+
+
+def test_drafts_stay_away_where_rows_cost_as_much_as_passes() -> None:
+    """Each length is tried once, which tells."""
+    plain_seconds, _ = timed(2, logit_rows=1)
+    seconds, _ = timed(2, logit_rows=16)
+    assert plain_seconds <= seconds <= plain_seconds + sum(2 * length for length in LENGTHS)
+
+
+def test_drafts_pay_for_their_rows() -> None:
+    """Where a row costs a third of a pass, a copied text still comes sooner with drafts."""
+    assert timed(1 / 3, logit_rows=16)[0] < 0.8 * timed(1 / 3, logit_rows=1)[0]
+
+
+def test_nothing_is_drafted_beside_a_prompt() -> None:
+    """Such a pass takes long enough as it is."""
+    desk = Desk(logit_rows=16)
+    desk.submit(0, "ab" * 20)
+    for _ in range(5):
+        desk.timed_step(1)
+    assert desk.planned()[0] > 1
+    desk.submit(1, "x" * 99)
+    assert desk.planned() == {0: 1, 1: SHARED_PREFILL_ROWS}
+
+
+def test_answers_in_company_have_equally_many_rows() -> None:
+    """llama.cpp runs unequal ones in turns: one without a guess has as many as the others."""
+    desk = Desk(logit_rows=16)
+    desk.submit(0, "ab" * 20)
+    desk.submit(1, "qwertzuiopasdfghjklyxcvbnm")
+    for _ in range(4):
+        desk.timed_step(1)
+    rows = desk.batcher.plan()
+    counts = Counter(row.seq for row in rows)
+    assert counts[0] == counts[1] > 1
+    assert [row.seq for row in rows] == sorted(row.seq for row in rows)

@@ -132,6 +132,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         "context": None,
         "slots": (1, 1),
         "kv_type": None,
+        "drafts": None,
         "threads": None,
         "batch": 512,
     }

@@ -125,11 +125,45 @@ def test_a_model_runs_with_the_widest_spec_that_fits(tmp_path: Path, tiny_gguf: 
     assert tight.specs["wide"] is ladder[-1]
 
 
+@pytest.mark.parametrize(
+    ("settings", "logit_rows"),
+    [
+        ({}, 16),
+        ({"residency": "resident"}, 1),
+        ({"residency": "resident", "drafts": "prompt-lookup"}, 16),
+        ({"drafts": "off"}, 1),
+    ],
+)
+def test_mapped_models_draft(
+    make_spec: MakeSpec, tiny_gguf: Path, settings: dict[str, str], logit_rows: int
+) -> None:
+    """Their passes cost the same with a few rows more; of the others only those that are told to.
+    The logits of those rows are charged.
+    """
+    spec = make_spec(tiny_gguf, slots=2, **settings)
+    assert spec.logit_rows == logit_rows
+    assert spec.footprint.output_bytes == 4 * 2 * logit_rows * spec.facts.vocab_size
+
+
+def test_a_model_that_cannot_go_back_does_not_draft(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """With a sliding window it does not by default, and is refused where it is told to."""
+    path = tmp_path / "window.gguf"
+    synthetic.write(path, synthetic.Geometry(6, 64, 128, 2, 1, 4096, sliding_window=64), "Q8_0")
+    assert make_spec(path).logit_rows == 1
+    with pytest.raises(ConfigError) as caught:
+        make_spec(path, drafts="prompt-lookup")
+    assert caught.value.message == (
+        "models.tiny.drafts is 'prompt-lookup'; the model has a sliding window and cannot take "
+        "back drafts that were wrong"
+    )
+    assert caught.value.hint == "leave drafts out"
+
+
 def test_the_weights_of_a_mapped_model_are_not_charged(
     make_spec: MakeSpec, tiny_gguf: Path
 ) -> None:
     """They lie in the page cache; a resident model's are its own."""
-    mapped = make_spec(tiny_gguf).footprint
+    mapped = make_spec(tiny_gguf, drafts="off").footprint
     resident = make_spec(tiny_gguf, residency="resident").footprint
     assert resident.total_bytes == mapped.total_bytes + mapped.mapped_bytes
     assert (mapped.weights_bytes, resident.mapped_bytes) == (0, 0)
