@@ -27,7 +27,7 @@ from modelrouter.types import Delta, Done, Finish, Generation, Usage
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 2
+SCHEMA = 3
 """Part of every key: a change of what is stored makes old entries unfindable, not misread."""
 
 BUSY_SECONDS = 2.0

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
-from modelrouter.config import ModelEntry, Settings
+from modelrouter.config import NO_FIM, ModelEntry, Settings
 from modelrouter.errors import BadModelFile, ConfigError, LoadFailed
 from modelrouter.gguf import GgufFacts, read_facts
+from modelrouter.gguf.fim import BY_NAME
+from modelrouter.gguf.fim_format import FimFormat, detected, format_of
 from modelrouter.memory.footprint import Footprint, footprint
 from modelrouter.memory.kv import stored_types
 from modelrouter.memory.plan import Plan, Shape, Share, Wish
@@ -45,7 +47,8 @@ class ChatFormat:
 class ModelSpec:
     """One usable model: its file's facts and its settings, all defaults filled in.
 
-    `context_tokens` is for each slot. `threads` None leaves the number to the engine.
+    `context_tokens` is for each slot. `threads` None leaves the number to the engine. `fim` None:
+    it was not trained to fill in.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ModelSpec:
     footprint: Footprint
     logit_rows: int = 1
     """Rows of a sequence that may want logits in one pass; more than 1 where drafts are on."""
+    fim: FimFormat | None = None
     is_narrowed: bool = False
     """True where the budget did not allow the most that models.toml would have."""
 
@@ -237,6 +241,7 @@ def _spec(
             logit_rows=logit_rows,
         ),
         logit_rows=logit_rows,
+        fim=_fim(name, entry, facts),
         is_narrowed=is_narrowed,
     )
 
@@ -261,6 +266,26 @@ def _drafts(name: str, entry: ModelEntry, facts: GgufFacts) -> Drafts:
         )
     by_residency: Drafts = "prompt-lookup" if entry.residency == "mapped" else "off"
     return entry.drafts or (by_residency if can_go_back else "off")
+
+
+def _fim(name: str, entry: ModelEntry, facts: GgufFacts) -> FimFormat | None:
+    """Return how to show the model a hole: as models.toml says, else as the file does."""
+    if entry.fim == NO_FIM:
+        return None
+    if entry.fim is not None:
+        family = BY_NAME[entry.fim]
+    elif entry.fim_markers is not None:
+        family = entry.fim_markers.to_family()
+    else:
+        return detected(facts.fim, facts.special_ids, facts.name or "")
+    found = format_of(family, facts.special_ids)
+    if found is None:
+        raise ConfigError(
+            f"models.{name}.fim: the vocabulary of {facts.path} has not all of the tokens "
+            f"{', '.join(family.parts)}",
+            hint='name the family that it was trained as, "none", or leave it out',
+        )
+    return found
 
 
 def _wish(name: str, ladder: tuple[ModelSpec, ...]) -> Wish:

@@ -79,14 +79,19 @@ class Reply:
         candidate: Candidate,
         cache_use: CacheUse,
         trace: Trace,
+        *,
+        fim: str | None = None,
     ) -> None:
-        """Answer with `events`: Deltas, then one Done."""
+        """Answer with `events`: Deltas, then one Done. `fim` is the family that a hole was shown
+        to, "none" where it was not shown; None where there is no hole.
+        """
         self._events = events
         self.route = route
         self.model = candidate.model
         self.role = candidate.role
         self.cache_use = cache_use
         self.trace = trace
+        self.fim = fim
         self.text = ""
         self.logprobs: list[TokenLogprobs] = []
         self.finish: Finish | None = None
@@ -95,9 +100,17 @@ class Reply:
         self.stopped_by: str | None = None
 
     @classmethod
-    def replayed(cls, answer: Answer, route: Route, candidate: Candidate, trace: Trace) -> "Reply":
+    def replayed(
+        cls,
+        answer: Answer,
+        route: Route,
+        candidate: Candidate,
+        trace: Trace,
+        *,
+        fim: str | None = None,
+    ) -> "Reply":
         """Give a stored answer again, as a stream, with today's trace."""
-        return cls(_events_of(answer), route, candidate, "hit", trace)
+        return cls(_events_of(answer), route, candidate, "hit", trace, fim=fim)
 
     async def __aiter__(self) -> AsyncIterator[str]:
         async for part in self.parts():
@@ -127,6 +140,7 @@ class Reply:
             "rule": decision.rule,
             "policy": decision.policy,
             "cache": self.cache_use,
+            "fim": self.fim,
             "finish": self.finish,
             "usage": None if self.usage is None else dataclasses.asdict(self.usage),
             "seconds": round(self.trace.elapsed_ms() / 1000, 3),

@@ -4,24 +4,21 @@ It decides nothing and runs nothing itself: it calls the parts in order and keep
 """
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from modelrouter.cache import Answer, ResultCache, answer_key
+from modelrouter.cache import Answer, ResultCache
 from modelrouter.classifier import Classifier
 from modelrouter.conversations import Conversations
-from modelrouter.engine.prompt import refuse_hopeless, render
 from modelrouter.errors import (
-    BadModelFile,
     CapacityError,
     DeadlineExceeded,
     EngineError,
     ModelRouterError,
 )
 from modelrouter.flights import Flights, Work
+from modelrouter.job import Job, make_job
 from modelrouter.policy import Policy
 from modelrouter.registry import ModelSpec
 from modelrouter.reply import Reply, Route
@@ -29,16 +26,7 @@ from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
 from modelrouter.trace import Fact, Trace
-from modelrouter.types import (
-    CacheUse,
-    Candidate,
-    Decision,
-    Delta,
-    Done,
-    Generation,
-    Request,
-    Task,
-)
+from modelrouter.types import Decision, Delta, Done, Generation, Request, Task
 
 PRIORITIES: Mapping[Task, Priority] = {
     "completion": Priority.INTERACTIVE,
@@ -46,20 +34,6 @@ PRIORITIES: Mapping[Task, Priority] = {
     "background": Priority.BACKGROUND,
 }
 """Who goes first where several wait for a slot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The request made ready for one candidate.
-
-    `key` None: its answer is this caller's alone, another time there may be another. `cache_use` is
-    how the cache was used where the answer was not in it.
-    """
-
-    candidate: Candidate
-    generation: Generation
-    key: str | None
-    cache_use: CacheUse
 
 
 News: TypeAlias = int | Job | Delta | Done
@@ -105,17 +79,18 @@ class Router:
             jobs = self._jobs(request, route.decision, trace)
             if (found := await self._find(jobs, trace)) is not None:
                 job, answer = found
-                self._conversations.note(request.messages, answer.text, job.candidate.model)
-                yield Reply.replayed(answer, route, job.candidate, trace)
+                self._note(request, answer.text, job)
+                yield Reply.replayed(answer, route, job.candidate, trace, fim=job.fim)
                 return
             flight = _flight_key(route, jobs)
             if flight in self._flights:
                 trace.note("joined", waits_for="the same question, which somebody asks already")
             async with self._flights.join(flight, self._answer(jobs, route, trace)) as news:
                 job = await _boarded(news, on_ticket)
-                reply = Reply(_events(news), route, job.candidate, job.cache_use, trace)
+                events = _events(news)
+                reply = Reply(events, route, job.candidate, job.cache_use, trace, fim=job.fim)
                 yield reply
-        self._conversations.note(request.messages, reply.text, reply.model)
+        self._note(request, reply.text, job)
 
     def route(self, request: Request, trace: Trace) -> Route:
         """Classify the request and let the policy choose: the path up to the decision."""
@@ -145,12 +120,22 @@ class Router:
         failures: list[ModelRouterError] = []
         for candidate in decision.candidates:
             try:
-                jobs.append(self._job(request, candidate))
+                job = make_job(
+                    request,
+                    candidate,
+                    self._specs[candidate.model],
+                    without_fim=decision.without_fim,
+                    has_cache=self._results is not None,
+                )
             except ModelRouterError as error:
                 trace.note("pass over", model=candidate.model, reason=error.message)
                 failures.append(error)
+            else:
+                jobs.append(job)
         if not jobs:
             raise failures[0]
+        if request.hole is not None:
+            return jobs  # its prompt is cut to what each model's context holds
         return self._those_with_room(request.prompt_tokens, jobs, trace)
 
     def _those_with_room(self, prompt_tokens: int, jobs: list[Job], trace: Trace) -> list[Job]:
@@ -165,22 +150,6 @@ class Router:
                 reason = f"about {prompt_tokens:,} tokens do not fit its context of {context:,}"
                 trace.note("pass over", model=job.candidate.model, reason=reason)
         return roomy or jobs
-
-    def _job(self, request: Request, candidate: Candidate) -> Job:
-        spec = self._specs[candidate.model]
-        try:
-            pieces = render(request, spec.chat)
-            refuse_hopeless(pieces, spec)
-        except BadModelFile as error:
-            raise BadModelFile(f"{spec.name}: {error.message}", hint=error.hint) from error
-        sampling = dataclasses.replace(spec.sampling, **request.sampling)
-        generation = Generation(
-            pieces, sampling, request.max_tokens, request.stop, request.logprobs
-        )
-        is_shared = request.use_cache and sampling.is_repeatable
-        key = answer_key(spec.identity, generation) if is_shared else None
-        is_cached = self._results is not None and key is not None
-        return Job(candidate, generation, key, "miss" if is_cached else "bypass")
 
     async def _find(self, jobs: Sequence[Job], trace: Trace) -> tuple[Job, Answer] | None:
         """Look the candidates' answers up, in their order."""
@@ -200,7 +169,7 @@ class Router:
                 async for event in lease.generate(job.generation):
                     if isinstance(event, Delta):
                         deltas.append(event)
-                    elif event.finish != "cancelled":
+                    elif not _is_cut(event, job.generation):
                         self._keep(job, Answer.of(deltas, event, trace.elapsed_ms() / 1000))
                     tell(event)
 
@@ -223,7 +192,7 @@ class Router:
         Only `when_full = "next"` goes on to the next: a fallback is written in the policy or it
         does not happen.
         """
-        priority = PRIORITIES[route.prediction.task]
+        priority = _priority(route)
         for job in jobs:
             model = job.candidate.model
             may_go_on = route.decision.when_full == "next" and job is not jobs[-1]
@@ -260,6 +229,11 @@ class Router:
         narrowed = {"context_tokens": spec.context_tokens, "slots": spec.slots}
         return {"narrowed": dict(narrowed)} if spec.is_narrowed else {}
 
+    def _note(self, request: Request, answer: str, job: Job) -> None:
+        """Remember who answered the conversation; a hole is none."""
+        if request.hole is None:
+            self._conversations.note(request.messages, answer, job.candidate.model)
+
     async def _stored(self, job: Job) -> Answer | None:
         if self._results is None or job.key is None:
             return None
@@ -271,7 +245,16 @@ def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:
     if any(job.key is None for job in jobs):
         return None
     wishes = tuple((job.candidate, job.key) for job in jobs)
-    return (wishes, route.decision.when_full, route.prediction.task)
+    request = route.request
+    times = (request.prompt_seconds, request.answer_seconds)
+    return (wishes, route.decision.when_full, route.prediction.task, times)
+
+
+def _is_cut(done: Done, generation: Generation) -> bool:
+    """Tell whether an answer ended before its time, and says nothing about what it would be."""
+    is_timed = (generation.prompt_seconds, generation.answer_seconds) != (None, None)
+    is_full = done.usage.completion_tokens == generation.max_tokens
+    return done.finish == "cancelled" or (done.finish == "length" and is_timed and not is_full)
 
 
 async def _boarded(news: AsyncIterator[News], on_ticket: Callable[[int], None]) -> Job:
@@ -291,6 +274,11 @@ async def _events(news: AsyncIterator[News]) -> AsyncIterator[Delta | Done]:
 
 def _since(start_ms: float, trace: Trace) -> float:
     return round(trace.elapsed_ms() - start_ms, 3)
+
+
+def _priority(route: Route) -> Priority:
+    """Return how urgent the request is; nobody waits for a warm-up."""
+    return Priority.BACKGROUND if route.request.is_warm_up else PRIORITIES[route.prediction.task]
 
 
 @asynccontextmanager

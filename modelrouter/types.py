@@ -18,6 +18,10 @@ Speaker = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "cancelled"]
 CacheUse = Literal["hit", "miss", "bypass"]
 WhenFull = Literal["next", "wait"]
+WithoutFim = Literal["continue", "refuse"]
+"""What becomes of a hole at a model that was not trained to fill in: its prefix is gone on with, or
+the model is passed over.
+"""
 KvType = Literal["f16", "q8_0", "q4_0"]
 Drafts = Literal["prompt-lookup", "off"]
 Standing = Literal["unloaded", "loading", "ready", "free", "busy", "failed"]
@@ -44,6 +48,28 @@ class Message:
 
     speaker: Speaker
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Text from elsewhere in the caller's project: a file, or what stands in a part of it."""
+
+    filename: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A text with a gap, which is to be filled: what stands before it, after it, and elsewhere."""
+
+    prefix: str
+    suffix: str
+    extras: tuple[Extra, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that the caller wrote: of the extras too, names left out."""
+        return (*(extra.text for extra in self.extras), self.prefix, self.suffix)
 
 
 class SamplingOverrides(TypedDict, total=False):
@@ -104,16 +130,22 @@ SAMPLING_RANGES: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a caller wants, whatever surface it came through.
+    """What a caller wants, whatever surface it came through: an answer to the messages, or what
+    belongs in the hole; a request has one of the two.
 
     `model` names a model or a role and beats the policy; None lets the policy choose.
-    `max_tokens` None stops at the model's own end or the end of its context. `seconds` bounds the
-    whole answer, waiting included; None gives it all the time it takes. `tags` and `headers` (by
-    lower-case name) are for the policy's rules alone. `logprobs` asks for the chances of the
-    answer's tokens, and of so many of the likeliest in the place of each.
+    `max_tokens` None stops at the model's own end or the end of its context; 0 only has the prompt
+    read, so that a later one that begins with it is quick. `indent`: the answer ends before a line
+    that is indented by fewer blanks.
+
+    `seconds` bounds the whole answer, waiting included, and is an error where it is over.
+    `prompt_seconds` and `answer_seconds` bound the reading of the prompt and the answer itself;
+    what is there by then is the answer, maybe none of it. None gives all the time it takes. `tags`
+    and `headers` (by lower-case name) are for the policy's rules alone. `logprobs` asks for the
+    chances of the answer's tokens, and of so many of the likeliest in the place of each.
     """
 
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = ()
     task: Task = "chat"
     model: str | None = None
     max_tokens: int | None = None
@@ -121,31 +153,42 @@ class Request:
     sampling: SamplingOverrides = field(default_factory=SamplingOverrides)
     use_cache: bool = True
     seconds: float | None = None
+    prompt_seconds: float | None = None
+    answer_seconds: float | None = None
+    indent: int | None = None
+    hole: Hole | None = None
     tags: frozenset[str] = frozenset()
     headers: Mapping[str, str] = field(default_factory=dict)
     logprobs: int | None = None
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """All that the caller wrote for the model to read."""
+        spoken = tuple(message.content for message in self.messages)
+        return spoken if self.hole is None else self.hole.texts
+
+    @property
     def prompt_tokens(self) -> int:
-        """About how many tokens all messages have: no model is chosen yet that could count them."""
-        return sum(len(m.content.encode()) for m in self.messages) // BYTES_PER_TOKEN + 1
+        """About how many tokens the texts have: no model is chosen yet that could count them."""
+        return sum(len(text.encode()) for text in self.texts) // BYTES_PER_TOKEN + 1
 
     @property
     def turns(self) -> int:
         """How often the user has spoken."""
         return sum(message.speaker == "user" for message in self.messages)
 
+    @property
+    def is_warm_up(self) -> bool:
+        """True where nothing is to be answered: the prompt is read for one that is to come."""
+        return self.max_tokens == 0
+
     def __post_init__(self) -> None:
         """Refuse at the door what no model can answer."""
-        if not self.messages or not self.messages[-1].content.strip():
-            raise RequestError("the prompt is empty", hint="say what you want to know")
-        for message in self.messages:
-            refuse_unspeakable(message.content, "the prompt")
+        for text in self.texts:
+            refuse_unspeakable(text, "the prompt")
         refuse_unspeakable(self.model or "", "the model's name")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise RequestError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        if self.seconds is not None and not self.seconds > 0:
-            raise RequestError(f"the time limit must be more than 0 seconds, got {self.seconds}")
+        self._refuse_no_prompt()
+        self._refuse_odd_bounds()
         if self.logprobs is not None and not 0 <= self.logprobs <= MOST_TOP_LOGPROBS:
             raise RequestError(
                 f"top_logprobs must be from 0 to {MOST_TOP_LOGPROBS}, got {self.logprobs}"
@@ -158,6 +201,29 @@ class Request:
             if (count := len(getattr(self, name))) > most:
                 raise RequestError(f"{count:,} {name} are too many: {most:,} may be")
         Sampling(**self.sampling)
+
+    def _refuse_no_prompt(self) -> None:
+        if self.hole is not None:
+            if self.messages or self.task != "completion":
+                raise RequestError("a hole is a completion's whole prompt: no chat can have one")
+            is_empty = not (self.hole.prefix or self.hole.suffix or self.is_warm_up)
+        else:
+            is_empty = not self.messages or not self.messages[-1].content.strip()
+        if is_empty:
+            raise RequestError("the prompt is empty", hint="say what you want to know")
+
+    def _refuse_odd_bounds(self) -> None:
+        for name in ("max_tokens", "indent"):
+            if (count := getattr(self, name)) is not None and count < 0:
+                raise RequestError(f"{name} must be at least 0, got {count}")
+        limits = {
+            "the time limit": self.seconds,
+            "the prompt's time limit": self.prompt_seconds,
+            "the answer's time limit": self.answer_seconds,
+        }
+        for what, seconds in limits.items():
+            if seconds is not None and not seconds > 0:
+                raise RequestError(f"{what} must be more than 0 seconds, got {seconds}")
 
 
 def refuse_unspeakable(text: str, what: str) -> None:
@@ -288,6 +354,7 @@ class Decision:
     when_full: WhenFull
     skipped: tuple[Skipped, ...] = ()
     stays: str | None = None
+    without_fim: WithoutFim = "continue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +373,8 @@ class Generation:
 
     It is what the model's worker is told, and with the model's identity it is the cache's key.
     `max_tokens` None: to the model's own end or its context's. `logprobs` asks for the chances of
-    the answer's tokens, and of so many of the likeliest.
+    the answer's tokens, and of so many of the likeliest. `end_ids` are tokens that end it as the
+    model's own end does; the rest is as in `Request`.
     """
 
     pieces: tuple[Piece, ...]
@@ -314,6 +382,15 @@ class Generation:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    end_ids: tuple[int, ...] = ()
+    indent: int | None = None
+    prompt_seconds: float | None = None
+    answer_seconds: float | None = None
+
+    @property
+    def is_warm_up(self) -> bool:
+        """True where nothing is to be answered."""
+        return self.max_tokens == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from modelrouter.classifier.artifact import SHIPPED, Artifact, read_artifact, so
 from modelrouter.classifier.conversation import Said, is_side_job, said_in
 from modelrouter.classifier.features import BUCKETS, Features, Floats, extract
 from modelrouter.classifier.structure import STRUCTURE
-from modelrouter.types import Feature, Prediction, Request, Task
+from modelrouter.types import Feature, Hole, Prediction, Request, Task
 
 CODE: Final = "code"
 MOST_FEATURES: Final = 8
@@ -54,7 +54,7 @@ class Classifier:
         """
         if request.task == "completion" and CODE in self.fields:
             return self._by_kind(request.task)
-        said = said_in(request.messages)
+        said = said_in(request.messages) if request.hole is None else _said_around(request.hole)
         features = extract(said.last)
         logits = self._logits(features)
         context = self._context(said, logits)
@@ -65,7 +65,7 @@ class Classifier:
             confidence=float(scores[best]),
             scores=dict(zip(self.fields, scores.tolist(), strict=True)),
             features=_reasons(features, self._weights[best], context[best], self._odds_factor),
-            task="background" if is_side_job(request.messages) else request.task,
+            task=_task(request),
         )
 
     def _logits(self, features: Features) -> Floats:
@@ -90,6 +90,16 @@ class Classifier:
             features=(Feature(f"{task} request", 1.0),),
             task=task,
         )
+
+
+def _said_around(hole: Hole) -> Said:
+    """Return what stands before and after the hole as one text."""
+    return Said(hole.prefix + hole.suffix)
+
+
+def _task(request: Request) -> Task:
+    is_side = request.hole is None and is_side_job(request.messages)
+    return "background" if is_side else request.task
 
 
 def _reasons(

@@ -25,7 +25,11 @@ def ask(
     system: options.System = None,
     tag: options.Tags = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="End the answer after this many tokens.", show_default=False)
+        int | None,
+        typer.Option(
+            help="End the answer after this many tokens; 0 only has the prompt read.",
+            show_default=False,
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 is the likeliest answer.", show_default=False)

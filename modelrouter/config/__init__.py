@@ -8,6 +8,7 @@ from modelrouter.config.quantities import Percent
 from modelrouter.config.rules import Choice, Otherwise, PolicyFile, Rule
 from modelrouter.config.settings import Settings, check, load
 from modelrouter.config.shapes import (
+    NO_FIM,
     Budget,
     Cache,
     ModelEntry,
@@ -19,6 +20,7 @@ from modelrouter.config.sources import ConfigSource, find_config, find_policies,
 from modelrouter.config.table import RESERVED_NAME
 
 __all__ = [
+    "NO_FIM",
     "RESERVED_NAME",
     "Budget",
     "Cache",

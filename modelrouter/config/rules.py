@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from modelrouter.config.quantities import Duration
 from modelrouter.config.table import Name, Names, Table, Text
-from modelrouter.types import UNSURE, Standing, Task, WhenFull
+from modelrouter.types import UNSURE, Standing, Task, WhenFull, WithoutFim
 
 RESERVED_RULES = ("model", "role", "otherwise")
 """What a decision calls its rule when no rule of the file made it."""
@@ -31,12 +31,14 @@ class Choice(Table):
 
     `switch_within_seconds`: a conversation that another model of this policy has answered so far
     moves on to the first one here only if that is forecast to start its answer so soon; None moves
-    it at any price.
+    it at any price. `without_fim`: whether a model that was not trained to fill in goes on with
+    what stands before the cursor, or is passed over.
     """
 
     use: Names
     when_full: WhenFull = "wait"
     switch_within_seconds: Duration | None = Field(default=None, alias="switch_within")
+    without_fim: WithoutFim = "continue"
 
 
 class Rule(Choice):

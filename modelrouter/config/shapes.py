@@ -5,12 +5,14 @@ It reads no file and knows no place on disk; one value is looked at without the 
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from modelrouter.config.quantities import Duration, PositiveSize, Ram, Size
 from modelrouter.config.table import Name, Names, Table, Text
+from modelrouter.diagnose import suggestion
+from modelrouter.gguf.fim import BY_NAME, Family, Order
 from modelrouter.types import SAMPLING_RANGES, Drafts, KvType, Sampling
 
 DEFAULT_POLICY = "balanced"
@@ -119,6 +121,31 @@ def _within(low: int, high: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+NO_FIM = "none"
+
+
+def _fim_family(value: str) -> str:
+    known = [*BY_NAME, NO_FIM]
+    if value not in known:
+        raise ValueError(f"no such family{suggestion(value, known)}; there are {', '.join(known)}")
+    return value
+
+
+class FimTable(Table):
+    """`[models.NAME.fim_markers]`: the markers of a model that no family of ours is like."""
+
+    prefix: Text
+    suffix: Text
+    middle: str = ""
+    repository: str = ""
+    file: str = ""
+    order: Order = "prefix-first"
+
+    def to_family(self) -> Family:
+        """Return the same as a family."""
+        return Family("models.toml", **self.model_dump())
+
+
 class ModelEntry(Table):
     """`[models.NAME]`: where a model's file is and how it runs.
 
@@ -126,7 +153,8 @@ class ModelEntry(Table):
     registry knows. It and `slots` are the least and the most that will do; a single number is
     both. `batch` counts tokens a step. `drafts` None means prompt lookup for mapped models that can
     go back to an earlier token, off for the others. None leaves `kv_type` to the registry, the
-    number of `threads` to the engine.
+    number of `threads` to the engine. `fim` is a family of fill-in-the-middle markers, or "none";
+    without it and `fim_markers` the file says it.
     """
 
     path: Annotated[Text, AfterValidator(_path)]
@@ -140,6 +168,14 @@ class ModelEntry(Table):
     threads: int | None = Field(default=None, ge=1, le=1024)
     batch: int = Field(default=512, ge=32, le=MOST_TOKENS)
     sampling: SamplingTable = SamplingTable()
+    fim: Annotated[str, AfterValidator(_fim_family)] | None = None
+    fim_markers: FimTable | None = None
+
+    @model_validator(mode="after")
+    def _has_one_way(self) -> Self:
+        if self.fim is not None and self.fim_markers is not None:
+            raise ValueError('"fim" names a family and "fim_markers" another: give one of them')
+        return self
 
 
 class ModelsFile(Table):

@@ -25,7 +25,9 @@ from modelrouter.types import Finish, Timings, Usage
 Event: TypeAlias = Text | Finished | Failed
 
 SHARED_PREFILL_ROWS = 64
-"""Prompt rows in a pass that also decodes: more would make the running answers stutter."""
+"""Prompt rows in a pass that also decodes: more would make the running answers stutter. The same in
+one with a prompt whose time is bounded, and one that only a warm-up rides: neither may take long.
+"""
 
 
 class Batcher:
@@ -55,11 +57,14 @@ class Batcher:
         wanted = job.generation
         try:
             prompt = self._backend.tokenize(wanted.pieces)
+            if wanted.is_warm_up and not prompt:
+                return [Finished(job.id, "length", Usage(0, 0, 0), Timings(0.0, 0.0))]
             self._check_length(len(prompt))
             sampler = self._backend.sampler(wanted.sampling)
         except ModelRouterError as error:
             return [_failed(job, error)]
-        sequence = Sequence(job, prompt, sampler, TextStream(wanted.stop), self._clock())
+        text = TextStream(wanted.stop, wanted.indent or 0)
+        sequence = Sequence(job, prompt, sampler, text, self._clock())
         if self._backend.logit_rows > 1:
             sequence.lookup = PromptLookup(prompt)
         self._waiting.append(sequence)
@@ -80,12 +85,15 @@ class Batcher:
         """Fill free slots from the queue; return the next pass's rows, none where all is idle."""
         while self._waiting and (slot := self._best_free_slot(self._waiting[0].prompt)):
             self._enter(slot, self._waiting.popleft())
-        running = sorted(self._running(), key=lambda pair: pair[1].submitted_at)
+        running = sorted(self._running(), key=lambda pair: pair[1].rank)
         rows = self._decode_rows(running)
+        is_small = bool(rows) or any(sequence.is_in_a_hurry for _, sequence in running)
         room = min(
-            self._backend.batch_rows - len(rows), SHARED_PREFILL_ROWS if rows else sys.maxsize
+            self._backend.batch_rows - len(rows), SHARED_PREFILL_ROWS if is_small else sys.maxsize
         )
         for slot, sequence in running:  # the oldest first, so that none is overtaken for ever
+            if rows and sequence.job.generation.is_warm_up:
+                break  # it and those after it ride where nobody else does
             if len(sequence.pending) > 1:
                 chunk = next_rows(slot, sequence, room)
                 rows += chunk
@@ -137,9 +145,10 @@ class Batcher:
         rows_of: defaultdict[int, dict[int, Row]] = defaultdict(dict)
         for index, row in enumerate(rows):
             rows_of[row.seq][index] = row
-        return [
-            event for seq, own in rows_of.items() for event in self._take(self._slots[seq], own)
-        ]
+        events = [e for seq, own in rows_of.items() for e in self._take(self._slots[seq], own)]
+        now = self._clock()
+        late = [slot for slot, sequence in self._running() if sequence.is_late(now)]
+        return events + [event for slot in late for event in self._leave(slot, "length")]
 
     def fail(self, error: ModelRouterError) -> list[Event]:
         """End every request of the planned pass with `error`: the pass failed, not an answer."""
@@ -223,8 +232,10 @@ class Batcher:
         assert sequence is not None
         if sequence.prefilled_at is None:
             sequence.prefilled_at = self._clock()
+        if sequence.job.generation.is_warm_up:
+            return self._leave(slot, "length")
         token = sequence.sampler.sample(row)
-        if self._backend.is_end(token):
+        if token in sequence.job.generation.end_ids or self._backend.is_end(token):
             return self._leave(slot, "stop")
         sequence.answer_tokens += 1
         sequence.pending = [token]
@@ -232,7 +243,7 @@ class Batcher:
             logprobs = self._backend.logprobs(row, token, sequence.job.generation.logprobs)
             sequence.log.add(sequence.text.taken, logprobs)
         events = _shown(sequence, sequence.text.push(self._backend.bytes_of(token)))
-        if sequence.text.stopped_by is not None:
+        if sequence.text.stopped:
             return events + self._leave(slot, "stop")
         is_full = len(slot.tokens) == self._backend.context_tokens
         if is_full or sequence.answer_tokens == sequence.job.generation.max_tokens:

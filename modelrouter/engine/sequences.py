@@ -34,12 +34,32 @@ class Sequence:
     drafted_tokens: int = 0
     accepted_tokens: int = 0
 
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Who goes first in a pass: the oldest, and a warm-up after everybody."""
+        return self.job.generation.is_warm_up, self.submitted_at
+
+    @property
+    def is_in_a_hurry(self) -> bool:
+        """True where a whole pass of its prompt may be too long: its time is short, or others'."""
+        wanted = self.job.generation
+        is_timed = wanted.prompt_seconds is not None or wanted.is_warm_up
+        return is_timed and len(self.pending) > 1
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether its time for the prompt, or for the answer, is up."""
+        if self.prefilled_at is None:
+            most, since = self.job.generation.prompt_seconds, self.submitted_at
+        else:
+            most, since = self.job.generation.answer_seconds, self.prefilled_at
+        return most is not None and now - since >= most
+
     def guess_next(self) -> None:
         """Guess what comes after the token drawn last, as far as the answer has room for it."""
         most = self.job.generation.max_tokens
         room = MOST_DRAFTED if most is None else most - self.answer_tokens - 1
         if self.lookup is not None:
-            self.guess = self.lookup.guess(min(MOST_DRAFTED, room))
+            self.guess = self.lookup.guess(max(0, min(MOST_DRAFTED, room)))
 
     def learn(self, drawn: list[int]) -> None:
         """Note the tokens that a pass has given, and whether they were guessed."""

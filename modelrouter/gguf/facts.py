@@ -5,7 +5,7 @@ It knows the keys that models are described by, and nothing of who asks or what 
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -39,9 +39,10 @@ class GgufFacts:
     "mmproj" and "adapter", have no layers of their own. `heads` and `kv_heads` are the most of any
     layer. `control_tokens` are the texts that a user's text must not be able to become: of type
     control or unknown, or known to llama.cpp as such. User-defined ones it matches in any text;
-    often they are runs of spaces. `longest_token_bytes` is of a token's text as the file spells it,
-    which is never shorter than what the token stands for. `fingerprint` changes whenever a file
-    does (`header.py` says what it covers).
+    often they are runs of spaces. `special_ids` has the ids of those, and of all markers of
+    fill-in-the-middle families that the vocabulary knows. `longest_token_bytes` is of a token's
+    text as the file spells it, which is never shorter than what the token stands for. `fingerprint`
+    changes whenever a file does (`header.py` says what it covers).
     """
 
     path: Path
@@ -74,6 +75,7 @@ class GgufFacts:
     adds_bos: bool
     control_tokens: tuple[str, ...]
     longest_token_bytes: int
+    special_ids: Mapping[str, int]
     fim: FimTokens | None
     chat_template: str | None
     fingerprint: str
@@ -145,6 +147,7 @@ def _facts(metadata: Metadata, headers: Sequence[Header], tensors: tuple[Tensor,
         adds_bos=vocabulary.adds_bos,
         control_tokens=vocabulary.control_tokens,
         longest_token_bytes=vocabulary.longest_token_bytes,
+        special_ids=vocabulary.special_ids,
         fim=vocabulary.fim,
         chat_template=vocabulary.chat_template,
         fingerprint=_fingerprint(headers),

@@ -6,6 +6,7 @@ It tokenizes nothing; llama.cpp does that. The rules are those of llama.cpp's `l
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from modelrouter.gguf.fim import spellings
 from modelrouter.gguf.metadata import Metadata
 from modelrouter.gguf.reader import bad_file
 
@@ -122,6 +123,7 @@ END_TEXTS = frozenset(
 """Texts that end an answer, as llama.cpp 0.3.36 knows them. It takes them, and those above, for
 control tokens where a file gives them another type, which many older files do."""
 
+_MARKERS = frozenset(text.encode() for text in spellings())
 _CONTROL_TEXTS = frozenset(text.encode() for text in END_TEXTS.union(*FIM_TEXTS.values()))
 
 
@@ -138,6 +140,7 @@ class Vocabulary:
     adds_bos: bool
     control_tokens: tuple[str, ...]
     longest_token_bytes: int
+    special_ids: Mapping[str, int]
     fim: FimTokens | None
     chat_template: str | None
 
@@ -147,6 +150,8 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
     texts = metadata.strings(PREFIX + "tokens")
     bos_id = _token_id(metadata, "bos_token_id", len(texts))
     eos_id = _token_id(metadata, "eos_token_id", len(texts))
+    control_ids = _control_ids(metadata, texts)
+    fim = _fim(metadata, texts)
     return Vocabulary(
         size=len(texts),
         tokenizer_model=metadata.text(PREFIX + "model"),
@@ -155,9 +160,10 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
         eos_id=eos_id,
         eos_text=None if eos_id is None else _decoded(metadata, texts[eos_id], eos_id),
         adds_bos=_adds_bos(metadata),
-        control_tokens=_control_tokens(metadata, texts),
+        control_tokens=tuple(_decoded(metadata, texts[n], n) for n in control_ids),
         longest_token_bytes=max(map(len, texts), default=0),
-        fim=_fim(metadata, texts),
+        special_ids=_special_ids(metadata, texts, control_ids, fim),
+        fim=fim,
         chat_template=metadata.text("tokenizer.chat_template"),
     )
 
@@ -188,15 +194,25 @@ def _adds_bos(metadata: Metadata) -> bool:
     return model in MODELS_ADDING_BOS or (model == "gpt2" and pre in PRES_ADDING_BOS)
 
 
-def _control_tokens(metadata: Metadata, texts: Sequence[bytes]) -> tuple[str, ...]:
+def _control_ids(metadata: Metadata, texts: Sequence[bytes]) -> list[int]:
     types = metadata.numbers(PREFIX + "token_type") or (NORMAL,) * len(texts)
     if len(types) < len(texts):
         raise bad_file(metadata.path, f"{len(texts):,} tokens have only {len(types):,} token types")
-    return tuple(
-        _decoded(metadata, text, token_id)
+    return [
+        token_id
         for token_id, (text, token_type) in enumerate(zip(texts, types, strict=False))
         if text and (token_type in {UNKNOWN, CONTROL} or text in _CONTROL_TEXTS)
-    )
+    ]
+
+
+def _special_ids(
+    metadata: Metadata, texts: Sequence[bytes], control_ids: Sequence[int], fim: FimTokens | None
+) -> Mapping[str, int]:
+    """Return the ids of control tokens, of markers of any type, and of those that keys name."""
+    named = () if fim is None else (fim.pre, fim.suf, fim.mid, fim.pad, fim.rep, fim.sep)
+    ids = [token_id for token_id, text in enumerate(texts) if text in _MARKERS]
+    ids += [*control_ids, *(token_id for token_id in named if token_id is not None)]
+    return {_decoded(metadata, texts[token_id], token_id): token_id for token_id in ids}
 
 
 def _fim(metadata: Metadata, texts: Sequence[bytes]) -> FimTokens | None:

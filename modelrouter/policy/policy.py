@@ -63,6 +63,7 @@ class Policy:
         choice = self._file.otherwise if rule is None else rule
         name = "otherwise" if rule is None else rule.name
         decision = self._decision(name, choice.use, choice.when_full)
+        decision = replace(decision, without_fim=choice.without_fim)
         return self._steadied(decision, choice, situation, answered_by)
 
     def _seen(self, forecast: Forecast) -> Forecast:

@@ -58,13 +58,16 @@ def public_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def decision_headers(reply: Reply) -> dict[str, str]:
-    """Return the decision as headers: every answer carries them."""
-    return {
+    """Return the decision as headers: every answer carries them; that of a hole the family by whose
+    layout it was shown, too.
+    """
+    headers = {
         **path_headers(reply.trace),
         "x-modelrouter-model": reply.model,
         "x-modelrouter-role": reply.role or "",
         "x-modelrouter-cache": reply.cache_use,
     }
+    return headers if reply.fim is None else {**headers, "x-modelrouter-fim": reply.fim}
 
 
 def path_headers(trace: Trace) -> dict[str, str]:

@@ -154,7 +154,7 @@ def test_a_client_that_leaves_frees_its_slot(
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: "),
         ({"messages": [{"role": "user", "content": ""}]}, "the prompt is empty"),
         ({"messages": [{"role": "user", "content": "a\0b"}]}, "holds a NUL character"),
-        ({**HI, "max_tokens": 0}, "max_tokens must be at least 1, got 0"),
+        ({**HI, "max_tokens": -1}, "max_tokens must be at least 0, got -1"),
         ({**HI, "max_tokens": "many"}, "max_tokens: Input should be a valid integer"),
         ({**HI, "temperature": -1}, "temperature must be from 0 to 5, got -1"),
         ({**HI, "stop": [""]}, "a stop string is empty"),

@@ -33,6 +33,8 @@ keywords = st.fixed_dictionaries(
         "stop": st.lists(texts, max_size=3).map(tuple),
         "sampling": samplings,
         "logprobs": st.none() | st.integers(0, 20),
+        "end_ids": st.lists(st.integers(0, 9), max_size=2).map(tuple),
+        "indent": st.none() | st.integers(0, 8),
     }
 )
 
@@ -42,19 +44,20 @@ def key(identity: str, **shaping: Any) -> str:
     return answer_key(identity, Generation(**shaping))
 
 
+NAMES = ("identity", "pieces", "max_tokens", "stop", "logprobs", "end_ids", "indent")
+
+
 @given(keywords, keywords)
 def test_equal_keys_mean_equal_everything(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Two answers share a key exactly where all that shaped them is the same."""
     assert (key(**one) == key(**other)) == (one == other)
 
 
-@given(
-    keywords, keywords, st.sampled_from(["identity", "pieces", "max_tokens", "stop", "logprobs"])
-)
+@given(keywords, keywords, st.sampled_from([*NAMES]))
 def test_one_other_argument_is_another_key(
     one: dict[str, Any], other: dict[str, Any], name: str
 ) -> None:
-    """Model, prompt, length, stop strings and logprobs: each alone tells two keys apart."""
+    """Model, prompt, length, and whatever ends the answer: each alone tells two keys apart."""
     assume(one[name] != other[name])
     assert key(**one) != key(**{**one, name: other[name]})
 

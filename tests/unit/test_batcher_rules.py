@@ -4,6 +4,7 @@ That they hold for any order of events is `properties/test_batcher.py`.
 """
 
 from collections import Counter
+from typing import Any
 
 from modelrouter.engine.backend import EchoBackend
 from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
@@ -25,12 +26,12 @@ class Desk:
         self.batcher = Batcher(self.backend, clock=lambda: self.seconds)
 
     def submit(
-        self, job_id: int, text: str, stop: tuple[str, ...] = (), logprobs: int | None = None
+        self, job_id: int, text: str, max_tokens: int | None = None, **wishes: Any
     ) -> list[Event]:
         """Hand a request over, a second after the one before."""
         self.seconds += 1
         piece = Piece(text, special=False)
-        wanted = Generation((piece,), Sampling(), None, stop, logprobs)
+        wanted = Generation((piece,), Sampling(), max_tokens, **wishes)
         return self.batcher.submit(Generate(job_id, wanted))
 
     def planned(self) -> dict[int, int]:
@@ -277,3 +278,71 @@ def test_answers_in_company_have_equally_many_rows() -> None:
     counts = Counter(row.seq for row in rows)
     assert counts[0] == counts[1] > 1
     assert [row.seq for row in rows] == sorted(row.seq for row in rows)
+
+
+def test_a_warm_up_reads_the_prompt_and_answers_nothing() -> None:
+    """What it read is there for the prompt that begins with it."""
+    desk = Desk()
+    desk.submit(0, "abcd", max_tokens=0)
+    assert desk.finish() == [Finished(0, "length", Usage(5, 0, 0), Timings(0.0, 0.0))]
+    desk.submit(1, "abcd")
+    assert desk.finish()[-1].usage.cached_tokens == 4  # type: ignore[union-attr]
+
+
+def test_a_warm_up_rides_where_nobody_else_does() -> None:
+    """Whoever waits for an answer has the pass to himself, also a newcomer in prefill."""
+    desk = Desk()
+    desk.submit(0, "w" * 150, max_tokens=0)
+    assert desk.planned() == {0: SHARED_PREFILL_ROWS}
+    desk.submit(1, "abc")
+    assert desk.planned() == {1: 4}
+    desk.step()
+    assert desk.planned() == {1: 1}
+    desk.batcher.cancel(1)
+    assert desk.planned() == {0: SHARED_PREFILL_ROWS}
+
+
+def test_a_prompt_out_of_time_is_an_empty_answer() -> None:
+    """It ends after the pass in which its time was up; what was read stays for the next."""
+    desk = Desk()
+    desk.submit(0, "x" * 150, prompt_seconds=1.0)
+    assert desk.planned() == {0: SHARED_PREFILL_ROWS}
+    assert desk.step() == []
+    desk.seconds += 1
+    usage = Usage(151, 0, 0)
+    assert desk.step() == [Finished(0, "length", usage, Timings(1.0, 0.0))]
+    desk.submit(1, "x" * 150)
+    assert desk.planned() == {0: 151 - 2 * SHARED_PREFILL_ROWS}
+
+
+def test_an_answer_out_of_time_is_what_there_is_of_it() -> None:
+    """Its clock begins when the prompt is read; the token of the last pass counts."""
+    desk = Desk()
+    desk.submit(0, "abc", prompt_seconds=0.5, answer_seconds=2.0)
+    assert desk.step() == [Text(0, "a")]
+    desk.seconds += 1
+    assert desk.step() == [Text(0, "b")]
+    desk.seconds += 1
+    text, end = desk.step()
+    assert text == Text(0, "c")
+    assert end == Finished(0, "length", Usage(4, 3, 0), Timings(0.0, 2.0))
+
+
+def test_a_request_may_have_ends_of_its_own() -> None:
+    """A token among them ends the answer as the model's own end does, and is not shown."""
+    desk = Desk()
+    desk.submit(0, "ab;cd", end_ids=(ord(";"),))
+    *texts, end = desk.finish()
+    assert "".join(event.text for event in texts if isinstance(event, Text)) == "ab"
+    assert isinstance(end, Finished)
+    assert (end.finish, end.usage.completion_tokens) == ("stop", 2)
+
+
+def test_a_line_indented_less_ends_the_answer() -> None:
+    """The rest of the answer is neither drawn nor shown."""
+    desk = Desk()
+    desk.submit(0, "  a\n  b\nc\n  d", indent=2)
+    *texts, end = desk.finish()
+    assert "".join(event.text for event in texts if isinstance(event, Text)) == "  a\n  b"
+    assert isinstance(end, Finished)
+    assert (end.finish, end.usage.completion_tokens) == ("stop", 9)

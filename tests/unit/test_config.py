@@ -135,6 +135,8 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         "drafts": None,
         "threads": None,
         "batch": 512,
+        "fim": None,
+        "fim_markers": None,
     }
     assert file.models["coder"].sampling.to_sampling() == Sampling()
 

@@ -46,6 +46,7 @@ MESSAGES: list[AnyMessage] = [
     ),
     Generate(7, Generation((), Sampling(temperature=0, top_k=1, seed=42), 12, ("\n\n", "</s>"))),
     Generate(8, Generation((), Sampling(logit_bias=(TokenBias(5, -100.0),)), 1, (), 20)),
+    Generate(9, Generation((), Sampling(), 0, (), None, (7, 151_659), 4, 0.5, None)),
     Cancel(3),
     Pin(2**40),
     Loading(0.25),

@@ -10,10 +10,34 @@ import pytest
 from modelrouter.engine.text import TextStream
 
 
-def shown(chunks: Sequence[bytes], stop: Sequence[str] = ()) -> list[str]:
+def shown(chunks: Sequence[bytes], stop: Sequence[str] = (), indent: int = 0) -> list[str]:
     """Return what each push shows, then what the end does."""
-    stream = TextStream(stop)
+    stream = TextStream(stop, indent)
     return [*(stream.push(chunk) for chunk in chunks), stream.finish()]
+
+
+def test_an_answer_ends_before_a_line_indented_less() -> None:
+    """The line is not shown, nor the line end before it; empty lines and the first line may be."""
+    stream = TextStream(indent=4)
+    assert stream.push(b"x = 1\n") == "x = 1"
+    assert stream.push(b"    y\n\n") == "\n    y\n"
+    assert stream.push(b"  ") == ""
+    assert stream.push(b"  z\n \n  w\n    v") == "\n    z\n "
+    assert stream.stopped
+    assert stream.finish() == ""
+
+
+def test_a_stop_string_that_is_also_a_line_indented_less() -> None:
+    """One end is enough, and the stop string is named."""
+    stream = TextStream(["\nx"], indent=2)
+    assert stream.push(b"a\nx") == "a"
+    assert (stream.stopped, stream.stopped_by) == (True, "\nx")
+
+
+def test_blanks_at_the_end_are_shown() -> None:
+    """A line of which nothing but blanks came is no line indented less."""
+    assert shown([b"a\n  "], indent=4) == ["a", "\n  "]
+    assert shown([b"a\n\t\t\tb"], indent=2) == ["a\n\t\t\tb", ""]
 
 
 def test_text_is_shown_at_once() -> None:

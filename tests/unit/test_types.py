@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelrouter.errors import RequestError
-from modelrouter.types import SAMPLING_RANGES, SPEAKERS, Message, Request, Sampling
+from modelrouter.types import SAMPLING_RANGES, SPEAKERS, Extra, Hole, Message, Request, Sampling
 
 NAN = float("nan")
 
@@ -24,10 +24,12 @@ def request_of(content: str = "Hi", **settings: Any) -> Request:
     [
         ({"content": ""}, "the prompt is empty"),
         ({"content": " \n\t"}, "the prompt is empty"),
-        ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
-        ({"max_tokens": -1}, "max_tokens must be at least 1, got -1"),
+        ({"max_tokens": -1}, "max_tokens must be at least 0, got -1"),
+        ({"indent": -4}, "indent must be at least 0, got -4"),
         ({"seconds": 0}, "the time limit must be more than 0 seconds, got 0"),
         ({"seconds": -1.5}, "the time limit must be more than 0 seconds, got -1.5"),
+        ({"prompt_seconds": 0}, "the prompt's time limit must be more than 0 seconds, got 0"),
+        ({"answer_seconds": -1}, "the answer's time limit must be more than 0 seconds, got -1"),
         ({"seconds": NAN}, "the time limit must be more than 0 seconds, got nan"),
         ({"stop": ("\n", "")}, "a stop string is empty; it would stop every answer at once"),
         (
@@ -63,6 +65,23 @@ def test_a_request_without_messages_is_empty() -> None:
     with pytest.raises(RequestError, match="empty"):
         Request(messages=(Message("user", "Hi"), Message("assistant", "")))
     assert Request(messages=(Message("system", ""), Message("user", "Hi")))
+
+
+def test_a_hole_is_the_whole_prompt_of_a_completion() -> None:
+    """It stands without messages, and either side of it may be empty; both only in a warm-up."""
+    hole = Hole("a = ", "\n", (Extra("b.py", "b = 1\n"),))
+    request = Request(hole=hole, task="completion")
+    assert request.texts == ("b = 1\n", "a = ", "\n")
+    assert (request.turns, request.prompt_tokens, request.is_warm_up) == (0, 11 // 4 + 1, False)
+    assert Request(hole=Hole("", "x"), task="completion")
+    assert Request(hole=Hole("", ""), task="completion", max_tokens=0).is_warm_up
+    with pytest.raises(RequestError, match="the prompt is empty"):
+        Request(hole=Hole("", "", hole.extras), task="completion")
+    with pytest.raises(RequestError, match="NUL"):
+        Request(hole=Hole("", "x", (Extra(None, "\0"),)), task="completion")
+    for odd in ({"task": "chat"}, {"messages": (Message("user", "Hi"),)}):
+        with pytest.raises(RequestError, match="no chat can have one"):
+            Request(**{"hole": hole, "task": "completion", **odd})
 
 
 def test_every_message_is_looked_at() -> None:

@@ -1,0 +1,212 @@
+"""From a hole to a prompt: laid out as the chosen model was trained, by its own markers.
+
+The caller's text never becomes a marker: the pieces that hold it are plain, and where it spells one
+of the model's markers it is cut inside the spelling. No tokenizer here: tokens are counted by a
+generous estimate, so that what is left of a long file fits the context.
+
+What the files around the hole say comes first: it stays the same from one key stroke to the next,
+and so does its KV. A prefix that is too long begins at a line that its content chooses, for the
+same reason: cut by length alone, it would begin elsewhere after every key stroke.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from modelrouter.errors import RequestError
+from modelrouter.gguf.fim import Family
+from modelrouter.types import TYPICAL_ANSWER_TOKENS, Extra, Hole, Piece
+
+MOST_PREFIX_TOKENS = 2048
+MOST_SUFFIX_TOKENS = 512
+"""What a model reads around the hole, whatever its context, by the estimate below; it is about half
+of that in a real model's tokens. On a CPU every token of the suffix costs time with each key
+stroke, since it stands behind what was typed.
+"""
+
+PREFIX_SHARE, SUFFIX_SHARE = 0.75, 0.25
+"""The most of the room that each may have; llama.cpp's own shares."""
+
+MARKER_TOKENS = 16
+"""Room for the markers and the names around them."""
+
+LEAST_ROOM_TOKENS = 32
+LETTERS_PER_TOKEN, BLANKS_PER_TOKEN = 2, 4
+MOST_CHARACTERS_PER_TOKEN = 16
+
+PROJECT = "project"
+CURRENT_FILE = "filename"
+"""The name of the file with the hole, which no client says; llama.cpp calls it the same."""
+
+SNIPPET = "\n\n--- snippet ---\n\n"
+"""What stands between files where the model has no marker for them; llama.cpp's line."""
+
+_LETTERS = bytes([*range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)])
+_BLANKS = b" \t"
+
+
+def render_hole(
+    hole: Hole, family: Family | None, context_tokens: int, max_tokens: int | None
+) -> tuple[Piece, ...]:
+    """Return the prompt for a model of this family, cut to what its context holds.
+
+    Without a family the prefix is gone on with from left to right, and the suffix is not shown.
+    """
+    answer_tokens = TYPICAL_ANSWER_TOKENS if max_tokens is None else max_tokens
+    room = context_tokens - min(answer_tokens, context_tokens // 4) - MARKER_TOKENS
+    ours = fitted(hole, max(room, LEAST_ROOM_TOKENS))
+    if family is not None:
+        return tuple(_pieces(ours, family))
+    if not ours.prefix and hole.suffix:
+        raise RequestError(
+            "nothing stands before the cursor, and the model was not trained to fill in",
+            hint="name a model that was, such as Qwen2.5-Coder",
+        )
+    text = _joined(ours.extras) + ours.prefix
+    return (Piece(text, special=False),) if text else ()
+
+
+def fitted(hole: Hole, room_tokens: int) -> Hole:
+    """Return the hole with the prefix's end, the suffix's start and the last extras that fit."""
+    prefix_tokens = min(MOST_PREFIX_TOKENS, int(room_tokens * PREFIX_SHARE))
+    suffix_tokens = min(MOST_SUFFIX_TOKENS, int(room_tokens * SUFFIX_SHARE))
+    prefix = _anchored(_end_of(hole.prefix, prefix_tokens), hole.prefix)
+    suffix = _start_of(hole.suffix, suffix_tokens)
+    left = room_tokens - tokens_in(prefix) - tokens_in(suffix)
+    return Hole(prefix, suffix, _last_of(hole.extras, left))
+
+
+def tokens_in(text: str) -> int:
+    """Return how many tokens a text has at most, by all appearances.
+
+    Digits, signs and line ends are one each in many vocabularies, and so may be each byte of a
+    letter that is not of the Latin alphabet; runs of letters and of blanks are fewer.
+    """
+    data = text.encode()
+    others = data.translate(None, _LETTERS)
+    signs = len(others.translate(None, _BLANKS))
+    letters, blanks = len(data) - len(others), len(others) - signs
+    return signs + -(-letters // LETTERS_PER_TOKEN) + -(-blanks // BLANKS_PER_TOKEN)
+
+
+def _end_of(text: str, tokens: int) -> str:
+    """Return the end of the text that has at most so many tokens."""
+    kept = text[-MOST_CHARACTERS_PER_TOKEN * tokens :] if tokens else ""
+    while (found := tokens_in(kept)) > tokens:
+        kept = kept[-(-len(kept) * (found - tokens) // found) or 1 :]
+    return kept
+
+
+def _start_of(text: str, tokens: int) -> str:
+    """Return the start of the text that has at most so many tokens."""
+    return _end_of(text[: MOST_CHARACTERS_PER_TOKEN * tokens][::-1], tokens)[::-1]
+
+
+def _anchored(kept: str, whole: str) -> str:
+    """Return `kept`, where it is not the whole, from a line of its first quarter on.
+
+    The line with the smallest checksum: the same one until it has left the quarter, also where the
+    caller cuts the text before us and each time elsewhere.
+    """
+    if len(kept) == len(whole):
+        return kept
+    lines = kept[: len(kept) // 4].splitlines(keepends=True)[1:-1]  # both ends may be cut lines
+    if not lines:
+        return kept
+    chosen = min(range(len(lines)), key=lambda n: zlib.crc32(lines[n].encode()))
+    before = kept[: len(kept) // 4].splitlines(keepends=True)[: chosen + 1]
+    return kept[sum(map(len, before)) :]
+
+
+def _last_of(extras: Sequence[Extra], tokens: int) -> tuple[Extra, ...]:
+    """Return the last extras that have at most so many tokens together."""
+    kept: list[Extra] = []
+    for extra in reversed(extras):
+        tokens -= tokens_in(extra.text) + tokens_in(extra.filename or "") + MARKER_TOKENS
+        if tokens < 0:
+            break
+        kept.insert(0, extra)
+    return tuple(kept)
+
+
+def _pieces(hole: Hole, family: Family) -> Iterator[Piece]:
+    """Yield what stands around the hole, then the hole itself in the family's order."""
+    if family.file_line:
+        hole = replace(hole, prefix=_with_files(hole, family.file_line), extras=())
+    yield from _files(hole.extras, family)
+    prefix, suffix = _plain(hole.prefix, family), _plain(hole.suffix, family)
+    match family.order:
+        case "prefix-first":
+            yield from (_marker(family.prefix), *prefix, _marker(family.suffix), *suffix)
+            yield from _last_marker(family)
+        case "suffix-first":
+            yield from (_marker(family.suffix), *suffix, _marker(family.prefix), *prefix)
+            yield from _last_marker(family)
+        case "suffix-inside":
+            yield from (_marker(family.prefix), _marker(family.suffix), *suffix)
+            yield from (*_last_marker(family), *prefix)
+
+
+def _files(extras: Sequence[Extra], family: Family) -> Iterator[Piece]:
+    if not extras:
+        return
+    if not family.file:
+        yield from _plain(_joined(extras), family)
+        return
+    if family.repository:
+        yield _marker(family.repository)
+        yield Piece(f"{PROJECT}\n", special=False)
+    for extra in extras:
+        yield _marker(family.file)
+        yield from _plain(f"{_name(extra)}\n{_whole_lines(extra.text)}", family)
+    yield _marker(family.file)
+    yield Piece(f"{CURRENT_FILE}\n", special=False)
+
+
+def _with_files(hole: Hole, file_line: str) -> str:
+    """Return the prefix with the extras before it, each below a line of text that names it."""
+    if not hole.extras:
+        return hole.prefix
+    files = [f"{file_line}{_name(e)}\n{_whole_lines(e.text)}\n" for e in hole.extras]
+    return "".join([*files, f"{file_line}{CURRENT_FILE}\n", hole.prefix])
+
+
+def _joined(extras: Sequence[Extra]) -> str:
+    return "".join(extra.text + SNIPPET for extra in extras)
+
+
+def _name(extra: Extra) -> str:
+    """Return the file's name as one line."""
+    return " ".join((extra.filename or "").split()) or CURRENT_FILE
+
+
+def _whole_lines(text: str) -> str:
+    return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def _marker(text: str) -> Piece:
+    return Piece(text, special=True)
+
+
+def _last_marker(family: Family) -> tuple[Piece, ...]:
+    return (_marker(family.middle),) if family.middle else ()
+
+
+def _plain(text: str, family: Family) -> list[Piece]:
+    """Return the text as plain pieces, cut inside whatever spells one of the family's markers.
+
+    llama.cpp reads tokens of the type "user defined" in plain text too; control tokens it does not.
+    """
+    parts = [text]
+    for marker in family.markers:
+        parts = [cut for part in parts for cut in _cut(part, marker)]
+    return [Piece(part, special=False) for part in parts if part]
+
+
+def _cut(text: str, marker: str) -> Iterator[str]:
+    """Yield the text in parts: one ends, and the next begins, inside every `marker`."""
+    start, half = 0, max(1, len(marker) // 2)
+    while (at := text.find(marker, start)) >= 0:
+        yield text[start : at + half]
+        start = at + half
+    yield text[start:]

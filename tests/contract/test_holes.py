@@ -1,0 +1,166 @@
+"""A hole's path through a whole app: which model fills it, by which layout, and what is kept.
+
+`filler` has the markers of Qwen2.5-Coder, `plain` is the same file without them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelrouter.app import App
+from modelrouter.config import find_config
+from modelrouter.errors import ModelRouterError, NotOffered
+from modelrouter.reply import Reply
+from modelrouter.types import Extra, Hole, Request
+
+MODELS_TOML = """\
+version = 1
+policy = "test"
+[budget]
+ram = "1GiB"
+reserve = "0MiB"
+[models.plain]
+path = {path}
+context = 512
+threads = 1
+fim = "none"
+[models.filler]
+path = {path}
+context = 512
+threads = 1
+[roles]
+code = {code}
+"""
+
+POLICY = """\
+description = "Everything goes to code."
+[otherwise]
+use = ["code"]
+when_full = "wait"
+without_fim = "{without_fim}"
+"""
+
+HOLE = Hole("def read(self", "):\n    return self.value\n", (Extra("a.py", "import os\n"),))
+
+
+def opened(folder: Path, model: Path, *code: str, without_fim: str = "continue") -> App:
+    """Return an app whose role `code` has these models."""
+    (folder / "policies").mkdir()
+    (folder / "policies" / "test.toml").write_text(POLICY.format(without_fim=without_fim))
+    file = folder / "models.toml"
+    file.write_text(MODELS_TOML.format(path=json.dumps(str(model)), code=json.dumps(code)))
+    return App.open(find_config(file))
+
+
+def filling(hole: Hole = HOLE, **settings: Any) -> Request:
+    """Return a completion of a few tokens, always the same ones."""
+    given = {"max_tokens": 8, "sampling": {"temperature": 0}, **settings}
+    return Request(hole=hole, task="completion", **given)
+
+
+async def answered(app: App, request: Request) -> Reply:
+    """Return the reply once it is whole."""
+    async with app.router.ask(request) as reply:
+        async for _ in reply:
+            pass
+    return reply
+
+
+async def test_a_hole_is_code_and_goes_to_the_model_in_its_own_layout(
+    tmp_path: Path, tiny_gguf: Path
+) -> None:
+    """The decision is the policy's; the layout is the chosen model's, and the reply says which."""
+    async with opened(tmp_path, tiny_gguf, "plain") as app:
+        plain = await answered(app, filling())
+        filler = await answered(app, filling(model="filler"))
+    assert (plain.model, plain.fim) == ("plain", "none")
+    assert (filler.model, filler.fim) == ("filler", "qwen2.5-coder")
+    assert plain.route.prediction.field == "code"
+    assert filler.usage is not None
+    assert plain.usage is not None
+    assert filler.usage.prompt_tokens > plain.usage.prompt_tokens
+
+
+async def test_a_policy_may_pass_over_models_that_do_not_fill_in(
+    tmp_path: Path, tiny_gguf: Path
+) -> None:
+    """The next model is taken; where there is none, the caller is told."""
+    async with opened(tmp_path, tiny_gguf, "plain", "filler", without_fim="refuse") as app:
+        reply = await answered(app, filling())
+    assert reply.model == "filler"
+    assert [s.facts["model"] for s in reply.trace.steps if s.name == "pass over"] == ["plain"]
+
+
+async def test_a_policy_may_refuse_to_go_on_instead(tmp_path: Path, tiny_gguf: Path) -> None:
+    """The message begins with llama.cpp's words, which clients show."""
+    async with opened(tmp_path, tiny_gguf, "plain", without_fim="refuse") as app:
+        with pytest.raises(
+            NotOffered, match=r"^Infill is not supported by this model: plain has no"
+        ):
+            await answered(app, filling())
+
+
+async def test_a_warm_up_makes_the_next_prompt_short(tmp_path: Path, tiny_gguf: Path) -> None:
+    """It answers nothing, is never kept, and what it read is not read again."""
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        for _ in range(2):
+            warm = await answered(app, filling(max_tokens=0))
+            assert (warm.text, warm.finish, warm.cache_use) == ("", "length", "bypass")
+        reply = await answered(app, filling())
+    assert reply.usage is not None
+    assert reply.usage.cached_tokens == reply.usage.prompt_tokens - 1
+    assert warm.route.decision.rule == reply.route.decision.rule
+
+
+async def test_an_empty_warm_up_is_no_error(tmp_path: Path, tiny_gguf: Path) -> None:
+    """An editor warms up an empty file too, whichever model it meets."""
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        for model in ("filler", "plain"):
+            empty = filling(Hole("", ""), max_tokens=0, model=model)
+            assert (await answered(app, empty)).text == ""
+
+
+async def test_a_hole_is_found_again_in_the_cache(tmp_path: Path, tiny_gguf: Path) -> None:
+    """All of it is in the key, and the layout is told from there too."""
+    other = (
+        Hole(HOLE.prefix, HOLE.suffix),
+        Hole(HOLE.prefix, HOLE.suffix + " ", HOLE.extras),
+        Hole(HOLE.prefix, HOLE.suffix, (Extra("b.py", "import os\n"),)),
+    )
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        uses = [(await answered(app, filling(hole))).cache_use for hole in (HOLE, HOLE, *other)]
+        again = await answered(app, filling())
+    assert uses == ["miss", "hit", "miss", "miss", "miss"]
+    assert again.fim == "qwen2.5-coder"
+
+
+async def test_an_answer_cut_by_its_time_is_not_kept(tmp_path: Path, tiny_gguf: Path) -> None:
+    """It says nothing about what the model would have said."""
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        cut = await answered(app, filling(answer_seconds=1e-9))
+        whole = await answered(app, filling(answer_seconds=60))
+        assert (await answered(app, filling(answer_seconds=1e-9))).cache_use == "hit"
+    assert (cut.finish, whole.cache_use) == ("length", "miss")
+    assert cut.usage is not None
+    assert cut.usage.completion_tokens == 1
+    assert whole.text.startswith(cut.text)
+
+
+async def test_a_long_file_fits_any_context(tmp_path: Path, tiny_gguf: Path) -> None:
+    """Nobody is refused for the length of the file that the cursor is in."""
+    text = "    for i in range(len(lines)):  # 3.14159, 2.71828\n" * 900
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        reply = await answered(app, filling(Hole(text, text, (Extra("a.py", text),))))
+    assert reply.usage is not None
+    assert reply.usage.prompt_tokens <= 512 - 8
+
+
+async def test_a_hole_is_no_conversation(tmp_path: Path, tiny_gguf: Path) -> None:
+    """The empty list of messages that it has in common with all others is not remembered."""
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        await answered(app, filling())
+        assert not app.router._conversations._models
+        with pytest.raises(ModelRouterError):
+            await answered(app, filling(model="nobody"))
