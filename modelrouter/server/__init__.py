@@ -9,7 +9,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from modelrouter.app import App
-from modelrouter.server import admin, health, models, ollama, ollama_models, openai
+from modelrouter.server import (
+    admin,
+    completions,
+    health,
+    llamacpp,
+    models,
+    ollama,
+    ollama_models,
+    openai,
+)
 from modelrouter.server.errors import add_error_handlers
 from modelrouter.server.gate import Door, Gate
 from modelrouter.server.request_id import RequestIds
@@ -20,7 +29,8 @@ def create(app: App, door: Door) -> FastAPI:
     asgi = FastAPI(title="modelrouter", docs_url=None, redoc_url=None)
     asgi.state.app = app
     asgi.state.is_stopping = lambda: False  # whoever runs it knows better
-    for part in (health, openai, models, ollama, ollama_models, admin):
+    parts = (health, openai, completions, llamacpp, models, ollama, ollama_models, admin)
+    for part in parts:
         asgi.include_router(part.routes)
     add_error_handlers(asgi)
     _add_middleware(asgi, door)
