@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from modelrouter.engine.exit_codes import advice, describe_end
 from modelrouter.engine.pin_requests import PinRequests
@@ -21,6 +21,8 @@ from modelrouter.engine.protocol import (
     HEADER,
     AnyMessage,
     Cancel,
+    Detokenize,
+    Detokenized,
     Failed,
     Finished,
     FromParent,
@@ -33,15 +35,18 @@ from modelrouter.engine.protocol import (
     ProtocolError,
     Ready,
     Text,
+    Tokenize,
+    Tokenized,
     body_length,
     frame,
     parse,
 )
+from modelrouter.engine.questions import Questions
 from modelrouter.engine.spawning import load_message, spawn_worker
+from modelrouter.engine.answer_stream import Stream
 from modelrouter.errors import (
     EngineError,
     LoadFailed,
-    ModelRouterError,
     WorkerDied,
     error_of,
 )
@@ -57,52 +62,6 @@ it whole (`mapping.py` says when): 40 GB from a slow disk.
 STOP_SECONDS = 5.0
 """How long a worker may take to leave once its socket is closed, before it is killed."""
 LAST_WORDS_BYTES = 4096
-
-StreamEvent = Delta | Done
-
-
-class Stream:
-    """One request's answer as it comes: Deltas, then one Done; or the error that ended it."""
-
-    def __init__(self, job_id: int, cancel: Callable[[int], None]) -> None:
-        """Wait for the events of request `job_id`."""
-        self._id = job_id
-        self._cancel = cancel
-        self._events: asyncio.Queue[StreamEvent | ModelRouterError] = asyncio.Queue()
-        self._is_over = False
-        self.done: Done | None = None
-        """The end, once it has been read and was none of an error."""
-
-    def put(self, event: StreamEvent | ModelRouterError) -> None:
-        """Hand the next event over."""
-        self._events.put_nowait(event)
-
-    def __aiter__(self) -> AsyncIterator[StreamEvent]:
-        return self
-
-    async def __anext__(self) -> StreamEvent:
-        if self._is_over:
-            raise StopAsyncIteration
-        event = await self._events.get()
-        if isinstance(event, Delta):
-            return event
-        self._is_over = True
-        if isinstance(event, Done):
-            self.done = event
-            return event
-        raise event
-
-    def abort(self, error: ModelRouterError) -> None:
-        """Stop the work, where it is not over, and end the stream with the error."""
-        if not self._is_over:
-            self._cancel(self._id)
-            self.put(error)
-
-    def cancel(self) -> None:
-        """Stop the work, where it is not over: nobody will listen any more."""
-        if not self._is_over:
-            self._is_over = True
-            self._cancel(self._id)
 
 
 class Engine:
@@ -125,6 +84,7 @@ class Engine:
         self._ids = itertools.count()
         self._streams: dict[int, Stream] = {}
         self._pins = PinRequests()
+        self._questions = Questions()
         self._last_words = b""
         self._tasks: list[asyncio.Task[None]] = []
         self._is_stopping = False
@@ -212,6 +172,22 @@ class Engine:
     def _forget(self, job_id: int) -> None:
         if self._streams.pop(job_id, None) is not None and not self.died.done():
             self._send(Cancel(job_id))
+
+    async def tokenize(self, text: str, *, special: bool) -> Sequence[int]:
+        """Return the text's tokens, beginning-of-text first where the model wants one; control
+        tokens are recognised where `special` is true. WorkerDied where the worker ends.
+        """
+        self._refuse_if_dead()
+        number = next(self._ids)
+        self._send(Tokenize(number, text, special))
+        return await self._questions.tokens_of(number)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the tokens' text; control tokens have none. WorkerDied where the worker ends."""
+        self._refuse_if_dead()
+        number = next(self._ids)
+        self._send(Detokenize(number, tuple(tokens)))
+        return await self._questions.text_of(number)
 
     @property
     def pinned_bytes(self) -> int:
@@ -304,14 +280,20 @@ class Engine:
                     stream.put(Done(finish, usage, timings, stopped_by))
             case Pinning() | Pinned():
                 self._pins.take(message)
+            case Tokenized() | Detokenized():
+                self._questions.take(message)
             case Failed(int(job_id), code, text, hint):
+                error = error_of(code, text, hint)
                 if stream := self._streams.pop(job_id, None):
-                    stream.put(error_of(code, text, hint))
+                    stream.put(error)
+                else:
+                    self._questions.refuse(job_id, error)
             case _:
                 raise ProtocolError(f"{self.name}: {type(message).__name__} came while it worked")
 
     def _fail_all(self, error: EngineError) -> None:
         self._pins.fail(error)
+        self._questions.fail(error)
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             # Each listener raises its own: an exception object carries one trace and one traceback.

@@ -86,6 +86,23 @@ class Cancel:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Parent: tell the text's tokens. Control tokens are recognised where `special` is true."""
+
+    id: int
+    text: str
+    special: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Detokenize:
+    """Parent: tell the tokens' text."""
+
+    id: int
+    tokens: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Pin:
     """Parent: keep the first `n_bytes` of the mapped weights in memory, and no others.
 
@@ -163,6 +180,22 @@ class Finished:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Tokenized:
+    """Worker: the tokens of a text."""
+
+    id: int
+    tokens: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Detokenized:
+    """Worker: the text of tokens; what is no UTF-8 is U+FFFD."""
+
+    id: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Failed:
     """Worker: an answer (or, with `id` None, the load) ended in an error of the given `code`."""
 
@@ -172,8 +205,10 @@ class Failed:
     hint: str | None
 
 
-FromParent: TypeAlias = Load | Generate | Cancel | Pin
-FromWorker: TypeAlias = Loading | Ready | Pinning | Pinned | Text | Finished | Failed
+Question: TypeAlias = Tokenize | Detokenize
+Answered: TypeAlias = Tokenized | Detokenized
+FromParent: TypeAlias = Load | Generate | Cancel | Question | Pin
+FromWorker: TypeAlias = Loading | Ready | Pinning | Pinned | Text | Finished | Answered | Failed
 FromProbe: TypeAlias = Planned | Failed
 AnyMessage: TypeAlias = FromParent | FromWorker | FromProbe
 

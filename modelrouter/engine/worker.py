@@ -21,8 +21,11 @@ from modelrouter.engine.batcher import Batcher, Event
 from modelrouter.engine.niceness import take_place
 from modelrouter.engine.protocol import (
     HEADER,
+    Answered,
     AnyMessage,
     Cancel,
+    Detokenize,
+    Detokenized,
     Failed,
     FromWorker,
     Generate,
@@ -30,7 +33,10 @@ from modelrouter.engine.protocol import (
     Loading,
     Pin,
     ProtocolError,
+    Question,
     Ready,
+    Tokenize,
+    Tokenized,
     body_length,
     frame,
     parse,
@@ -38,6 +44,7 @@ from modelrouter.engine.protocol import (
 from modelrouter.engine.residency import Residency
 from modelrouter.engine.stream import Stream
 from modelrouter.errors import EngineError, ModelRouterError
+from modelrouter.types import Piece
 
 if TYPE_CHECKING:
     from modelrouter.engine.llama import LlamaBackend
@@ -135,11 +142,24 @@ class Worker:
                 case Cancel(job_id):
                     events += self._batcher.cancel(job_id)
                     self._cancelled.discard(job_id)
+                case Tokenize() | Detokenize() as question:
+                    self._channel.send(self._answer(question))
             if events and self._batcher.is_idle:  # an end must not wait for the next message
                 self._channel.send(*events)
                 events.clear()
         if events:
             self._channel.send(*events)
+
+    def _answer(self, question: Question) -> Answered | Failed:
+        """Return the answer to what costs no pass."""
+        try:
+            if isinstance(question, Tokenize):
+                tokens = self._backend.tokenize([Piece(question.text, question.special)])
+                return Tokenized(question.id, tuple(tokens))
+            data = b"".join(map(self._backend.bytes_of, question.tokens))
+            return Detokenized(question.id, data.decode(errors="replace"))
+        except ModelRouterError as error:
+            return Failed(question.id, error.code, error.message, error.hint)
 
     def _pass(self) -> None:
         rows = self._batcher.plan()

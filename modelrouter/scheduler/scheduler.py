@@ -105,6 +105,10 @@ class Scheduler:
         """What all workers together have pinned, as they last said."""
         return self._workers.pinned_bytes
 
+    def engine_of(self, model: str) -> Engine | None:
+        """Return a loaded model's engine, for what needs no slot; None where it is not loaded."""
+        return self._workers.get(model)
+
     def limit_pins(self, ceiling_bytes: int) -> None:
         """Let all workers together pin so much and no more: the box is short of memory, or not."""
         self._carry_out(self._core.pin_ceiling_changed(ceiling_bytes, _now()))

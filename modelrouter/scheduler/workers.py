@@ -55,6 +55,10 @@ class Workers:
         """Return the engine of a loaded model."""
         return self._engines[model]
 
+    def get(self, model: str) -> Engine | None:
+        """Return the engine of a model, None where it is not loaded."""
+        return self._engines.get(model)
+
     @property
     def pinned_bytes(self) -> int:
         """What all of them together have pinned, as they last said."""

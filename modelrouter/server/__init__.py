@@ -14,6 +14,7 @@ from modelrouter.server import (
     completions,
     health,
     llamacpp,
+    llamacpp_facts,
     models,
     ollama,
     ollama_models,
@@ -29,8 +30,8 @@ def create(app: App, door: Door) -> FastAPI:
     asgi = FastAPI(title="modelrouter", docs_url=None, redoc_url=None)
     asgi.state.app = app
     asgi.state.is_stopping = lambda: False  # whoever runs it knows better
-    parts = (health, openai, completions, llamacpp, models, ollama, ollama_models, admin)
-    for part in parts:
+    dialects = (openai, completions, llamacpp, llamacpp_facts, models, ollama, ollama_models)
+    for part in (health, *dialects, admin):
         asgi.include_router(part.routes)
     add_error_handlers(asgi)
     _add_middleware(asgi, door)

@@ -5,7 +5,7 @@ Editors read the context's length and what is loaded from it; pickers show the n
 
 from fastapi import APIRouter, Request
 
-from modelrouter.errors import NotOffered, UnknownModel, did_you_mean
+from modelrouter.errors import NotOffered
 from modelrouter.registry import ModelSpec
 from modelrouter.server import offer
 from modelrouter.server.offer import Offered
@@ -28,14 +28,7 @@ async def models(request: Request) -> dict[str, Fact]:
 @routes.get("/v1/models/{name:path}", response_model=None)
 async def model(name: str, request: Request) -> dict[str, Fact]:
     """Say what is known of one name."""
-    catalogue = app_of(request).catalogue
-    if (found := offer.find(catalogue, name)) is None:
-        known = offer.known_names(catalogue)
-        raise UnknownModel(
-            f'no model or role "{name}"; there are {", ".join(known)}',
-            hint=did_you_mean(name, known),
-        )
-    return _listed(found, request)
+    return _listed(offer.named(app_of(request).catalogue, name), request)
 
 
 @routes.post("/v1/embeddings", response_model=None)

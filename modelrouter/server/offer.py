@@ -9,6 +9,7 @@ from typing import Literal
 
 from modelrouter.app import App
 from modelrouter.config import RESERVED_NAME
+from modelrouter.errors import UnknownModel, did_you_mean
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.types import ModelState
 
@@ -53,6 +54,17 @@ def offered(catalogue: Catalogue) -> list[Offered]:
 def find(catalogue: Catalogue, name: str) -> Offered | None:
     """Return what is offered by this name, None where nothing is."""
     return next((each for each in offered(catalogue) if each.name == name), None)
+
+
+def named(catalogue: Catalogue, name: str) -> Offered:
+    """Return what is offered by this name; UnknownModel where nothing is."""
+    if (found := find(catalogue, name)) is None:
+        known = known_names(catalogue)
+        raise UnknownModel(
+            f'no model or role "{name}"; there are {", ".join(known)}',
+            hint=did_you_mean(name, known),
+        )
+    return found
 
 
 def known_names(catalogue: Catalogue) -> Sequence[str]:

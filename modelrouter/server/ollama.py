@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from modelrouter import types
+from modelrouter.engine.fim_prompts import hole_in
 from modelrouter.errors import ModelRouterError, RequestError
 from modelrouter.reply import Reply
 from modelrouter.server import exchange, ndjson
@@ -94,6 +95,13 @@ class GenerateBody(Asked):
         model = name_of(self.model, catalogue)
         is_base = all(spec.chat is None for spec in offered_as(model, catalogue).specs)
         is_completion = self.raw or (is_base and not self.system)
+        hole = types.Hole(self.prompt, self.suffix) if self.suffix else None
+        if self.raw and hole is None:
+            hole = hole_in(self.prompt)
+        if hole is not None:
+            return types.Request(
+                hole=hole, task="completion", **_shared(self, model, request.headers)
+            )
         system = (types.Message("system", self.system),) if self.system else ()
         return types.Request(
             messages=(*system, types.Message("user", self.prompt)),
@@ -117,8 +125,6 @@ class GenerateBody(Asked):
             )
         if self.raw and self.system:
             raise RequestError("a raw prompt has no place for system")
-        if self.suffix:
-            raise RequestError("this server cannot do suffix")
 
 
 class ChatMessage(Body):

@@ -69,7 +69,7 @@ async def show(body: ShowBody, request: Request) -> dict[str, Fact]:
     catalogue = app_of(request).catalogue
     offered = offered_as(name_of(body.model or body.name, catalogue), catalogue)
     spec = offered.largest
-    can_insert = any(spec.facts.fim for spec in offered.specs)
+    can_insert = any(spec.fim for spec in offered.specs)
     return {
         "modelfile": f"FROM {offered.name}",
         "parameters": "" if spec is None else f"num_ctx {spec.context_tokens}",

@@ -303,3 +303,32 @@ def test_the_older_completions_of_openai(server: Server) -> None:
     assert headers["x-modelrouter-n"] == "1"
     lists = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
     assert len({len(choice["logprobs"][name]) for name in lists}) == 1
+
+
+def test_continue_ollama(server: Server) -> None:
+    """It looks for `.Suffix` in the template, and then sends prompt and suffix apart."""
+    _, shown, _ = post(server, "/api/show", {"name": "tiny"})
+    assert ".Suffix" in json.loads(shown)["template"]
+    body = {"model": "tiny", "prompt": PREFIX, "suffix": SUFFIX, "raw": False, "keep_alive": 1800}
+    body["options"] = {"temperature": 0, "num_predict": 8, "stop": ["\n\n"], "num_ctx": 2048}
+    _, text, headers = post(server, "/api/generate", {**body, "stream": True})
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(type(line["response"]) is str for line in lines)
+    assert lines[-1]["done"] is True
+    assert headers["x-modelrouter-fim"] == "qwen2.5-coder"
+
+
+def test_zed_ollama(server: Server) -> None:
+    """It sends a raw prompt in the layout of the name that it knows, and reads `response`."""
+    body = {
+        "model": "code",
+        "prompt": f"<PRE> {PREFIX} <SUF>{SUFFIX} <MID>",
+        "raw": True,
+        "stream": False,
+        "options": {"num_predict": 8, "stop": ["<EOT>"]},
+    }
+    status, text, headers = post(server, "/api/generate", body)
+    answer = json.loads(text)
+    assert status == 200
+    assert (type(answer["response"]), type(answer["created_at"])) == (str, str)
+    assert headers["x-modelrouter-fim"] == "qwen2.5-coder"
