@@ -26,7 +26,7 @@ from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
 from modelrouter.trace import Fact, Trace
-from modelrouter.types import Decision, Delta, Done, Generation, Request, Task
+from modelrouter.types import Decision, Delta, Done, Generation, Request, Task, Timings, Usage
 
 PRIORITIES: Mapping[Task, Priority] = {
     "completion": Priority.INTERACTIVE,
@@ -166,7 +166,10 @@ class Router:
             async with self._lease_first(jobs, route, trace, tell) as (job, lease):
                 tell(job)
                 deltas: list[Delta] = []
-                async for event in lease.generate(job.generation):
+                stream: AsyncIterator[Delta | Done] = lease.generate(job.generation)
+                if job.generation.is_warm_up:
+                    stream = _while_nobody_waits(stream, self._scheduler, job.candidate.model)
+                async for event in stream:
                     if isinstance(event, Delta):
                         deltas.append(event)
                     elif not _is_cut(event, job.generation):
@@ -248,6 +251,29 @@ def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:
     request = route.request
     times = (request.prompt_seconds, request.answer_seconds)
     return (wishes, route.decision.when_full, route.prediction.task, times)
+
+
+async def _while_nobody_waits(
+    stream: AsyncIterator[Delta | Done], scheduler: Scheduler, model: str
+) -> AsyncIterator[Delta | Done]:
+    """Yield a warm-up's end, which comes at once where anybody waits for the model.
+
+    What it has read by then is not lost: the slot keeps it.
+    """
+    end = asyncio.ensure_future(anext(stream))
+    try:
+        while not end.done():
+            news = asyncio.ensure_future(scheduler.news())
+            await asyncio.sleep(0)  # it listens from here on, so that no news is missed
+            if scheduler.forecast()[model].waiting:
+                news.cancel()
+                yield Done("length", Usage(0, 0, 0), Timings(0.0, 0.0))
+                return
+            await asyncio.wait([end, news], return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+        yield await end
+    finally:
+        end.cancel()
 
 
 def _is_cut(done: Done, generation: Generation) -> bool:

@@ -3,17 +3,19 @@
 `filler` has the markers of Qwen2.5-Coder, `plain` is the same file without them.
 """
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from modelrouter.app import App
 from modelrouter.config import find_config
 from modelrouter.errors import ModelRouterError, NotOffered
 from modelrouter.reply import Reply
-from modelrouter.types import Extra, Hole, Request
+from modelrouter.types import Extra, Hole, Request, Usage
 
 MODELS_TOML = """\
 version = 1
@@ -112,6 +114,21 @@ async def test_a_warm_up_makes_the_next_prompt_short(tmp_path: Path, tiny_gguf: 
     assert reply.usage is not None
     assert reply.usage.cached_tokens == reply.usage.prompt_tokens - 1
     assert warm.route.decision.rule == reply.route.decision.rule
+
+
+async def test_a_warm_up_makes_room_for_whoever_comes(tmp_path: Path, tiny_gguf: Path) -> None:
+    """Its slot is the only one: it ends where it is, also while its worker does not listen."""
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        await answered(app, filling(max_tokens=1))
+        pid = app.scheduler.status().of("filler").pid
+        worker = psutil.Process(pid)
+        worker.suspend()
+        async with app.router.ask(filling(Hole("x = 1\n" * 60, ""), max_tokens=0)) as warm:
+            second = asyncio.create_task(answered(app, filling()))
+            assert [text async for text in warm] == []
+        worker.resume()
+        assert (await second).finish == "length"
+    assert warm.usage == Usage(0, 0, 0)
 
 
 async def test_an_empty_warm_up_is_no_error(tmp_path: Path, tiny_gguf: Path) -> None:
