@@ -116,7 +116,7 @@ def test_the_prefix_keeps_its_end_and_the_suffix_its_start() -> None:
     cut = fitted(Hole(text, text), 100_000)
     assert text.endswith(cut.prefix)
     assert text.startswith(cut.suffix)
-    assert 0.7 * MOST_PREFIX_TOKENS < tokens_in(cut.prefix) <= MOST_PREFIX_TOKENS
+    assert 0.6 * MOST_PREFIX_TOKENS < tokens_in(cut.prefix) <= MOST_PREFIX_TOKENS
     assert 0.9 * MOST_SUFFIX_TOKENS < tokens_in(cut.suffix) <= MOST_SUFFIX_TOKENS
     assert fitted(HOLE, 1000) == HOLE
 
@@ -157,13 +157,13 @@ def test_a_line_without_end_is_cut_anyway() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["7 8 9 " * 800, "日本語のコメント" * 400, "🦙" * 900, "};)(" * 900]
+    "text", ["7 8 9 " * 800, "日本語のコメント" * 400, "🦙" * 90, "};)(" * 900]
 )
 def test_dense_text_fits_too(text: str) -> None:
-    """Digits, signs and other scripts are counted as what they may cost at worst."""
-    assert tokens_in(fitted(Hole(text, text), 400).prefix) <= 300
-    assert tokens_in("7 8 9 ") >= 4
-    assert tokens_in("日本") == 6
+    """Digits, signs and other scripts are counted one by one."""
+    kept = fitted(Hole(text, text), 400).prefix
+    assert 200 < tokens_in(kept) <= 300
+    assert len(kept.replace(" ", "")) <= 300
 
 
 def test_the_answer_has_room() -> None:
