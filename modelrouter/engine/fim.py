@@ -119,7 +119,10 @@ def _last_of(extras: Sequence[Extra], tokens: int) -> tuple[Extra, ...]:
     """Return the last extras that have at most so many tokens together."""
     kept: list[Extra] = []
     for extra in reversed(extras):
-        tokens -= tokens_in(extra.text) + tokens_in(extra.filename or "") + MARKER_TOKENS
+        text = (extra.filename or "") + extra.text
+        if len(text) > MOST_CHARACTERS_PER_TOKEN * tokens:
+            break  # counting would take long
+        tokens -= tokens_in(text) + MARKER_TOKENS
         if tokens < 0:
             break
         kept.insert(0, extra)
