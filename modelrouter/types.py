@@ -68,8 +68,9 @@ class Hole:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All that the caller wrote: of the extras too, names left out."""
-        return (*(extra.text for extra in self.extras), self.prefix, self.suffix)
+        """All that the caller wrote, names of files too."""
+        named = (text for extra in self.extras for text in (extra.filename or "", extra.text))
+        return (*named, self.prefix, self.suffix)
 
 
 class SamplingOverrides(TypedDict, total=False):

@@ -85,15 +85,13 @@ class Batcher:
         """Fill free slots from the queue; return the next pass's rows, none where all is idle."""
         while self._waiting and (slot := self._best_free_slot(self._waiting[0].prompt)):
             self._enter(slot, self._waiting.popleft())
-        running = sorted(self._running(), key=lambda pair: pair[1].rank)
+        running = sorted(self._riders(), key=lambda pair: pair[1].submitted_at)
         rows = self._decode_rows(running)
         is_small = bool(rows) or any(sequence.is_in_a_hurry for _, sequence in running)
         room = min(
             self._backend.batch_rows - len(rows), SHARED_PREFILL_ROWS if is_small else sys.maxsize
         )
         for slot, sequence in running:  # the oldest first, so that none is overtaken for ever
-            if rows and sequence.job.generation.is_warm_up:
-                break  # it and those after it ride where nobody else does
             if len(sequence.pending) > 1:
                 chunk = next_rows(slot, sequence, room)
                 rows += chunk
@@ -162,6 +160,12 @@ class Batcher:
             slot.tokens = slot.tokens[: self._backend.keep(seq, 0)]
         self._rows, self.passing = [], frozenset()
         return events
+
+    def _riders(self) -> list[tuple[Slot, Sequence]]:
+        """Return who may ride the next pass: warm-ups only where nobody waits for an answer."""
+        running = self._running()
+        asked = [pair for pair in running if not pair[1].job.generation.is_warm_up]
+        return asked or running
 
     def _running(self) -> list[tuple[Slot, Sequence]]:
         return [(slot, slot.sequence) for slot in self._slots if slot.sequence is not None]

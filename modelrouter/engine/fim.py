@@ -24,8 +24,8 @@ MOST_SUFFIX_TOKENS = 160
 costs time with each key stroke, since it stands behind what was typed.
 """
 
-PREFIX_SHARE, SUFFIX_SHARE = 0.75, 0.25
-"""The most of the room that each may have; llama.cpp's own shares."""
+PREFIX_SHARE, SUFFIX_SHARE = 0.7, 0.2
+"""The most of the room that each may have."""
 
 ROOM_SHARE = 0.85
 """How much of the context is filled by the estimate below. Code has 0.7 to 0.95 tokens where it
@@ -58,9 +58,10 @@ def render_hole(
 
     Without a family the prefix is gone on with from left to right, and the suffix is not shown.
     """
-    answer_tokens = TYPICAL_ANSWER_TOKENS if max_tokens is None else max_tokens
-    room = int((context_tokens - min(answer_tokens, context_tokens // 4)) * ROOM_SHARE)
-    ours = fitted(hole, max(room - MARKER_TOKENS, LEAST_ROOM_TOKENS))
+    # The same for a warm-up as for the request that it is for.
+    answer_tokens = min(max(max_tokens or 0, TYPICAL_ANSWER_TOKENS), context_tokens // 4)
+    room = int((context_tokens - answer_tokens) * ROOM_SHARE) - MARKER_TOKENS
+    ours = fitted(hole, max(room, LEAST_ROOM_TOKENS))
     if family is not None:
         return tuple(_pieces(ours, family))
     if not ours.prefix and hole.suffix:
@@ -73,13 +74,16 @@ def render_hole(
 
 
 def fitted(hole: Hole, room_tokens: int) -> Hole:
-    """Return the hole with the prefix's end, the suffix's start and the last extras that fit."""
+    """Return the hole with the prefix's end, the suffix's start and the last extras that fit.
+
+    The extras have what prefix and suffix could leave them at most length: did they get more while
+    both are short, the first would fall out while one types, and all would be read anew.
+    """
     prefix_tokens = min(MOST_PREFIX_TOKENS, int(room_tokens * PREFIX_SHARE))
     suffix_tokens = min(MOST_SUFFIX_TOKENS, int(room_tokens * SUFFIX_SHARE))
-    prefix = _anchored(_end_of(hole.prefix, prefix_tokens), hole.prefix)
-    suffix = _start_of(hole.suffix, suffix_tokens)
-    left = room_tokens - tokens_in(prefix) - tokens_in(suffix)
-    return Hole(prefix, suffix, _last_of(hole.extras, left))
+    prefix = _anchored(_at_most(prefix_tokens, hole.prefix, at_end=True), hole.prefix)
+    suffix = _at_most(suffix_tokens, hole.suffix, at_end=False)
+    return Hole(prefix, suffix, _last_of(hole.extras, room_tokens - prefix_tokens - suffix_tokens))
 
 
 def tokens_in(text: str) -> int:
@@ -88,17 +92,14 @@ def tokens_in(text: str) -> int:
     return len(_LIKE_TOKENS.findall(text)) + (TOKENS_OF_ASTRAL - 1) * astral
 
 
-def _end_of(text: str, tokens: int) -> str:
-    """Return the end of the text that has at most so many tokens."""
-    kept = text[-MOST_CHARACTERS_PER_TOKEN * tokens :] if tokens else ""
+def _at_most(tokens: int, text: str, *, at_end: bool) -> str:
+    """Return the end or the start of the text that has so many tokens."""
+    most = MOST_CHARACTERS_PER_TOKEN * tokens
+    kept = text[max(0, len(text) - most) :] if at_end else text[:most]
     while (found := tokens_in(kept)) > tokens:
-        kept = kept[-(-len(kept) * (found - tokens) // found) or 1 :]
+        fewer = max(1, len(kept) * (found - tokens) // found)
+        kept = kept[fewer:] if at_end else kept[:-fewer]
     return kept
-
-
-def _start_of(text: str, tokens: int) -> str:
-    """Return the start of the text that has at most so many tokens."""
-    return _end_of(text[: MOST_CHARACTERS_PER_TOKEN * tokens][::-1], tokens)[::-1]
 
 
 def _anchored(kept: str, whole: str) -> str:

@@ -15,6 +15,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 
+from modelrouter.engine.answer_stream import Stream
 from modelrouter.engine.exit_codes import advice, describe_end
 from modelrouter.engine.pin_requests import PinRequests
 from modelrouter.engine.protocol import (
@@ -43,7 +44,6 @@ from modelrouter.engine.protocol import (
 )
 from modelrouter.engine.questions import Questions
 from modelrouter.engine.spawning import load_message, spawn_worker
-from modelrouter.engine.answer_stream import Stream
 from modelrouter.errors import (
     EngineError,
     LoadFailed,

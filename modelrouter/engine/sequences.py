@@ -35,11 +35,6 @@ class Sequence:
     accepted_tokens: int = 0
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """Who goes first in a pass: the oldest, and a warm-up after everybody."""
-        return self.job.generation.is_warm_up, self.submitted_at
-
-    @property
     def is_in_a_hurry(self) -> bool:
         """True where a whole pass of its prompt may be too long: its time is short, or others'."""
         wanted = self.job.generation

@@ -3,8 +3,8 @@
 It knows the engine that answers and where its speed is noted, not why the slot was granted.
 """
 
-from modelrouter.engine.process import Engine
 from modelrouter.engine.answer_stream import Stream
+from modelrouter.engine.process import Engine
 from modelrouter.errors import ModelRouterError
 from modelrouter.scheduler.rates import Rate
 from modelrouter.types import Generation

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from modelrouter.engine.process import Engine
 from modelrouter.engine.answer_stream import Stream
+from modelrouter.engine.process import Engine
 from modelrouter.errors import ModelRouterError
 from modelrouter.registry import ModelSpec
 from modelrouter.types import Delta, Done, Generation, Piece, Sampling

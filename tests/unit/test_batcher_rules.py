@@ -302,6 +302,15 @@ def test_a_warm_up_rides_where_nobody_else_does() -> None:
     assert desk.planned() == {0: SHARED_PREFILL_ROWS}
 
 
+def test_a_warm_up_that_waits_makes_no_pass_small() -> None:
+    """Whoever is asked something is read as fast as if it were alone."""
+    desk = Desk()
+    desk.submit(0, "w" * 150, max_tokens=0)
+    desk.step()
+    desk.submit(1, "x" * 150)
+    assert desk.planned() == {1: 151}
+
+
 def test_a_prompt_out_of_time_is_an_empty_answer() -> None:
     """It ends after the pass in which its time was up; what was read stays for the next."""
     desk = Desk()

@@ -122,18 +122,30 @@ def test_the_prefix_keeps_its_end_and_the_suffix_its_start() -> None:
 
 
 def test_a_small_context_is_shared() -> None:
-    """Three quarters for the prefix, a quarter for the suffix; other files get what is left."""
+    """Seven tenths for the prefix, two for the suffix; other files get what is left."""
     text = "word " * 400
-    cut = fitted(Hole(text, text, (Extra("a", "x"),)), 200)
-    assert tokens_in(cut.prefix) <= 150
-    assert 45 <= tokens_in(cut.suffix) <= 50
-    assert cut.extras == ()
+    extra = Extra("a", "x")
+    cut = fitted(Hole(text, text, (extra, extra)), 200)
+    assert tokens_in(cut.prefix) <= 140
+    assert 35 <= tokens_in(cut.suffix) <= 40
+    assert cut.extras == (extra,)
+
+
+def test_other_files_do_not_depend_on_what_is_typed() -> None:
+    """Also not on whether there is anything yet: those that an editor warms up are the same."""
+    extras = tuple(Extra(f"{n}.py", "x = 1\n" * 20) for n in range(40))
+    empty, full = Hole("", "", extras), Hole("word " * 2000, "word " * 2000, extras)
+    kept = fitted(empty, 2500).extras
+    assert 0 < len(kept) < 40
+    assert fitted(full, 2500).extras == kept
+    warm, asked = (render_hole(empty, FAMILIES[0], 4096, tokens) for tokens in (0, 128))
+    assert warm == asked
 
 
 def test_other_files_are_dropped_from_the_front() -> None:
     """The last ones are those nearest to what the user does."""
     extras = tuple(Extra(f"{n}.py", "x = 1\n" * 20) for n in range(9))
-    kept = fitted(Hole("a", "b", extras), 500).extras
+    kept = fitted(Hole("a", "b", extras), 2000).extras
     assert 0 < len(kept) < 9
     assert kept == extras[-len(kept) :]
 
@@ -167,8 +179,10 @@ def test_dense_text_fits_too(text: str) -> None:
 
 
 def test_the_answer_has_room() -> None:
-    """A quarter of the context at most is kept for it, less where less is asked."""
-    text = "word " * 4000
-    long = len(prompt(Hole(text, ""), FAMILIES[0], 512))
-    assert long == len("".join(p.text for p in render_hole(Hole(text, ""), FAMILIES[0], 512, 999)))
-    assert long < len("".join(p.text for p in render_hole(Hole(text, ""), FAMILIES[0], 512, 1)))
+    """As much as is asked for, but no more than a quarter of the context."""
+    extras = tuple(Extra("a", "word " * 50) for _ in range(99))
+    usual, long, longer = (
+        len(render_hole(Hole("", "", extras), FAMILIES[0], 4096, tokens))
+        for tokens in (128, 1024, 4000)
+    )
+    assert usual > long == longer

@@ -71,14 +71,15 @@ def test_a_hole_is_the_whole_prompt_of_a_completion() -> None:
     """It stands without messages, and either side of it may be empty; both only in a warm-up."""
     hole = Hole("a = ", "\n", (Extra("b.py", "b = 1\n"),))
     request = Request(hole=hole, task="completion")
-    assert request.texts == ("b = 1\n", "a = ", "\n")
-    assert (request.turns, request.prompt_tokens, request.is_warm_up) == (0, 11 // 4 + 1, False)
+    assert request.texts == ("b.py", "b = 1\n", "a = ", "\n")
+    assert (request.turns, request.prompt_tokens, request.is_warm_up) == (0, 15 // 4 + 1, False)
     assert Request(hole=Hole("", "x"), task="completion")
     assert Request(hole=Hole("", ""), task="completion", max_tokens=0).is_warm_up
     with pytest.raises(RequestError, match="the prompt is empty"):
         Request(hole=Hole("", "", hole.extras), task="completion")
-    with pytest.raises(RequestError, match="NUL"):
-        Request(hole=Hole("", "x", (Extra(None, "\0"),)), task="completion")
+    for extra in (Extra(None, "\0"), Extra("\0", "")):
+        with pytest.raises(RequestError, match="NUL"):
+            Request(hole=Hole("", "x", (extra,)), task="completion")
     for odd in ({"task": "chat"}, {"messages": (Message("user", "Hi"),)}):
         with pytest.raises(RequestError, match="no chat can have one"):
             Request(**{"hole": hole, "task": "completion", **odd})
