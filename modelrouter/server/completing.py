@@ -31,6 +31,8 @@ class Completing(SamplingFields):
     t_max_prompt_ms: float = 0
     t_max_predict_ms: float = 0
     n_indent: int = 0
+    grammar: str = ""
+    json_schema: Any = None
     cache: bool = True
     """Ours: false asks for a fresh answer."""
     timeout: float | None = None
@@ -54,6 +56,8 @@ class Completing(SamplingFields):
         return {} if max(self.n, self.n_cmpl, self.best_of) <= 1 else ONE_ANSWER
 
     def _shared(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        if self.grammar or self.json_schema is not None:
+            raise RequestError("this server cannot do a grammar or a schema on this route")
         from_header = from_headers(headers)
         return {
             **from_header,

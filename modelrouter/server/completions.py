@@ -7,7 +7,7 @@ Field names and shapes are those of the three APIs; fields not known are passed 
 import dataclasses
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ from modelrouter.server.answering import Answering, SignOfLife
 from modelrouter.server.bodies import Body, JsonRoute
 from modelrouter.server.completing import Completing, one_text
 from modelrouter.server.errors import error_body
-from modelrouter.tokens import TokenLogprobs
+from modelrouter.tokens import TokenLogprobs, biases_of
 from modelrouter.trace import Fact
 from modelrouter.types import Extra, Hole
 
@@ -74,6 +74,7 @@ class CompletionBody(Completing):
     segments: Segments | None = None
     echo: bool = False
     logprobs: int | None = None
+    logit_bias: Mapping[str, float] = {}
     stream_options: StreamOptions = StreamOptions()
 
     def to_request(self, request: Request) -> types.Request:
@@ -81,7 +82,11 @@ class CompletionBody(Completing):
         if self.segments is not None:
             return self.filling(self.segments.to_hole(), request.headers)
         wanted = self.request(one_text(self.prompt), self.suffix, request.headers)
-        return dataclasses.replace(wanted, logprobs=self.logprobs)
+        sampling: types.SamplingOverrides = {
+            **wanted.sampling,
+            "logit_bias": biases_of(self.logit_bias),
+        }
+        return dataclasses.replace(wanted, logprobs=self.logprobs, sampling=sampling)
 
     @property
     def echoed(self) -> str:

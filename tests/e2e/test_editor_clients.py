@@ -278,6 +278,8 @@ def test_a_client_that_leaves_stops_its_whole_answer(server: Server, path: str) 
         ("/v1/completions", {"prompt": "x", "max_tokens": -1}, 400, "must be at least 0, got -1"),
         ("/v1/completions", {"prompt": "x", "model": "tinny"}, 404, 'did you mean "tiny"'),
         ("/v1/completions", {"prompt": "x", "logprobs": 99}, 400, "logprobs must be from 0 to 20"),
+        ("/v1/completions", {"prompt": "x", "logit_bias": {"a": 1}}, 400, 'logit_bias: "a"'),
+        ("/completion", {"prompt": "x", "grammar": "root ::= 1"}, 400, "cannot do a grammar"),
         ("/infill", {"input_prefix": "", "input_suffix": ""}, 400, "the prompt is empty"),
         ("/infill", {"input_prefix": "a\0", "input_suffix": ""}, 400, "a NUL character"),
         ("/infill", {"input_prefix": 1, "input_suffix": ""}, 400, "input_prefix: "),
@@ -301,6 +303,9 @@ def test_the_older_completions_of_openai(server: Server) -> None:
     assert status == 200
     assert choice["text"].startswith("def read")
     assert headers["x-modelrouter-n"] == "1"
+    banned = {"logit_bias": {str(token): -100 for token in range(500)}}
+    other = json.loads(post(server, "/v1/completions", {**body, **banned})[1])["choices"][0]
+    assert other["text"] != choice["text"]
     lists = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
     assert len({len(choice["logprobs"][name]) for name in lists}) == 1
 

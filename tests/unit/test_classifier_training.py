@@ -17,7 +17,7 @@ from modelrouter.classifier.features import extract
 from modelrouter.classifier.model import UNSURE
 from modelrouter.classifier.scoring import Report
 from modelrouter.errors import ConfigError
-from modelrouter.types import Message, Request
+from modelrouter.types import Hole, Message, Request
 
 pytest.importorskip("sklearn", reason="scikit-learn comes with modelrouter[training]")
 pytest.importorskip("matplotlib", reason="matplotlib comes with modelrouter[training]")
@@ -128,7 +128,10 @@ def test_a_classifier_without_a_code_field_reads_completions(tmp_path: Path) -> 
     ]
     train([write(tmp_path / "two.jsonl", rows)], tmp_path / "out")
     request = Request((Message("user", "bake the bread"),), task="completion")
-    assert Classifier.load(tmp_path / "out").predict(request).field == "food"
+    classifier = Classifier.load(tmp_path / "out")
+    assert classifier.predict(request).field == "food"
+    hole = Request(hole=Hole("bake the ", "bread"), task="completion")
+    assert classifier.predict(hole).scores == classifier.predict(request).scores
 
 
 def test_bad_lines_are_named_and_nothing_is_written(tmp_path: Path) -> None:
