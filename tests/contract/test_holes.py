@@ -131,6 +131,26 @@ async def test_a_warm_up_makes_room_for_whoever_comes(tmp_path: Path, tiny_gguf:
     assert warm.usage == Usage(0, 0, 0)
 
 
+async def test_a_warm_up_stands_behind_everybody_in_line(tmp_path: Path, tiny_gguf: Path) -> None:
+    """Who comes later and waits for an answer has the slot before it."""
+    ended = []
+
+    async def ask(name: str, request: Request) -> None:
+        await answered(app, request)
+        ended.append(name)
+
+    async with opened(tmp_path, tiny_gguf, "filler") as app, asyncio.TaskGroup() as tasks:
+        await answered(app, filling(max_tokens=1))
+        worker = psutil.Process(app.scheduler.status().of("filler").pid)
+        worker.suspend()
+        for n, (name, tokens) in enumerate({"first": 8, "warm-up": 0, "asked": 8}.items()):
+            tasks.create_task(ask(name, filling(Hole(name, "x"), max_tokens=tokens)))
+            while (place := app.scheduler.status().of("filler")).active + place.waiting <= n:
+                await app.scheduler.news()
+        worker.resume()
+    assert ended == ["first", "asked", "warm-up"]
+
+
 async def test_an_empty_warm_up_is_no_error(tmp_path: Path, tiny_gguf: Path) -> None:
     """An editor warms up an empty file too, whichever model it meets."""
     async with opened(tmp_path, tiny_gguf, "filler") as app:
@@ -163,6 +183,19 @@ async def test_an_answer_cut_by_its_time_is_not_kept(tmp_path: Path, tiny_gguf: 
     assert cut.usage is not None
     assert cut.usage.completion_tokens == 1
     assert whole.text.startswith(cut.text)
+
+
+async def test_who_has_more_time_does_not_share_a_cut_answer(
+    tmp_path: Path, tiny_gguf: Path
+) -> None:
+    """The same question at the same moment is asked once, but not for two lengths of time."""
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        cut, whole = await asyncio.gather(
+            answered(app, filling(answer_seconds=1e-9)), answered(app, filling())
+        )
+    assert cut.usage is not None
+    assert whole.usage is not None
+    assert (cut.usage.completion_tokens, whole.usage.completion_tokens) == (1, 8)
 
 
 async def test_a_long_file_fits_any_context(tmp_path: Path, tiny_gguf: Path) -> None:

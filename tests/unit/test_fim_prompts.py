@@ -78,6 +78,7 @@ def test_prompts_of_clients(prompt: str, hole: Hole) -> None:
         "<|fim_prefix|>a",
         "<|fim_prefix|>a<|fim_suffix|>b",
         "<|fim_middle|>a<|fim_prefix|>b<|fim_suffix|>",
+        "<|fim_prefix|>a<|fim_middle|><|fim_suffix|>b",
         "<|fim_prefix|>a<|fim_suffix|>b<|fim_middle|>c",
         "<|fim_prefix|>a<|fim_suffix|>b<|fim_suffix|>c<|fim_middle|>",
         "<fim_prefix>a<|fim_suffix|>b<fim-middle>",
