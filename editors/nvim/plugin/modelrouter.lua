@@ -19,3 +19,15 @@ vim.api.nvim_create_autocmd("InsertEnter", {
     vim.schedule(require("modelrouter.complete").moved)
   end,
 })
+
+vim.api.nvim_create_user_command("ModelRouter", function(given)
+  require("modelrouter.command").run(given)
+end, {
+  nargs = "+",
+  bang = true,
+  range = true,
+  desc = "hints and answers from modelrouter: status, why, log, health, toggle, ask",
+  complete = function(...)
+    return require("modelrouter.command").complete(...)
+  end,
+})

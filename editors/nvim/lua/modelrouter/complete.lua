@@ -13,6 +13,7 @@ local log = require("modelrouter.log")
 local outage = require("modelrouter.outage")
 local pace = require("modelrouter.pace")
 local parts = require("modelrouter.parts")
+local places = require("modelrouter.place")
 local scope = require("modelrouter.scope")
 local tell = require("modelrouter.tell")
 local watch = require("modelrouter.watch")
@@ -21,12 +22,6 @@ local window = require("modelrouter.window")
 local M = {}
 
 local MOST_TEXTS = 4
-
----@class modelrouter.Place where the cursor is, in which state of which text
----@field buffer integer
----@field tick integer
----@field row integer from 0
----@field col integer from 0, in bytes
 
 ---@class modelrouter.Job the request in flight
 ---@field exchange modelrouter.Exchange
@@ -67,18 +62,6 @@ end
 local function set_status(status)
   state.status = status
   announce("ModelRouterStatus")
-end
-
----@return modelrouter.Place
-local function here()
-  local buffer = vim.api.nvim_get_current_buf()
-  local cursor = vim.api.nvim_win_get_cursor(0)
-  return {
-    buffer = buffer,
-    tick = vim.api.nvim_buf_get_changedtick(buffer),
-    row = cursor[1] - 1,
-    col = cursor[2],
-  }
 end
 
 local function hide()
@@ -146,7 +129,10 @@ local function show_known()
   if not found then
     return false
   end
-  local text = found.texts[math.min(state.choice, #found.texts)]
+  if state.choice > #found.texts then
+    state.choice = 1 -- another was asked for, and is none: the round begins again
+  end
+  local text = found.texts[state.choice]
   if text == "" then
     hide()
   else
@@ -197,20 +183,6 @@ local function job_fits()
   return job.view.prefix == view.prefix or (job.kind == "ahead" and job.view.prefix == ahead)
 end
 
----@param place modelrouter.Place
----@param by_hand boolean
----@return modelrouter.View|nil
-local function view_of(place, by_hand)
-  local line = vim.api.nvim_get_current_line()
-  if scope.why_not_now(line) then
-    return nil
-  elseif by_hand and scope.why_never(place.buffer) or not by_hand and scope.why_not(place.buffer) then
-    return nil
-  end
-  local view = window.around(place.buffer, place.row, place.col, config.current.context)
-  return scope.is_text(view.prefix) and scope.is_text(view.suffix) and view or nil
-end
-
 --- Ask after a pause, unless something is known, or on its way.
 ---@param delay_ms integer
 local function want(delay_ms)
@@ -234,12 +206,12 @@ end
 
 --- The cursor or the text has moved.
 function M.moved()
-  local place = here()
+  local place = places.here()
   if vim.deep_equal(place, state.place) then
     return
   end
   state.place, state.choice = place, 1
-  state.view = view_of(place, false)
+  state.view = places.view(place, false)
   if not state.is_on or not state.view then
     cancel()
     hide()
@@ -256,8 +228,8 @@ M.left = leave
 
 --- Ask for a hint now, also where none come by themselves.
 function M.trigger()
-  state.place, state.choice = here(), 1
-  state.view = view_of(state.place, true)
+  state.place, state.choice = places.here(), 1
+  state.view = places.view(state.place, true)
   if state.view then
     want(0)
   else
@@ -319,6 +291,12 @@ function M.toggle(on)
   state.is_on = on == nil and not state.is_on or on == true
   leave()
   return state.is_on
+end
+
+--- Return the hint that shows; nil where none does.
+---@return string|nil
+function M.shown()
+  return state.text
 end
 
 --- Return what is going on: for the status line and the status page.

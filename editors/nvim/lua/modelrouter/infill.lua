@@ -47,13 +47,13 @@ function M.body(wish)
   }
 end
 
---- Return the hint in an answer: line breaks are "\n", whatever the model writes; a hint of blanks
---- alone is none.
+--- Return the hint in an answer: line breaks are "\n", whatever the model writes; blank lines at its
+--- end are left out, and a hint of blanks alone is none.
 ---@param json any
 ---@return string
 function M.text(json)
   local content = type(json) == "table" and json.content or ""
-  local text = content:gsub("\r\n?", "\n"):gsub("%z", "")
+  local text = content:gsub("\r\n?", "\n"):gsub("%z", ""):gsub("\n%s*$", "")
   return text:find("%S") and text or ""
 end
 

@@ -27,6 +27,17 @@ local function map_trigger()
   end
 end
 
+local function gather_context()
+  local context = require("modelrouter.context")
+  require("modelrouter.complete").chunks_for = context.beside
+  context.take_open_files()
+  on("InsertLeave", "changed", function(event)
+    context.take_mark(event.buf, ".")
+  end)
+  on("BufLeave", "visited", context.take_cursor)
+  on("TextYankPost", "yanked", context.take_yank)
+end
+
 --- Begin to give hints. Called by itself when insert mode is first entered.
 function M.start()
   if is_started then
@@ -42,6 +53,7 @@ function M.start()
   -- These two come a moment before the mode and the menu are what they say.
   on({ "InsertEnter", "CompleteDone" }, "entered", watch.scheduled("entered", complete.moved))
   on({ "InsertLeave", "BufLeave", "WinLeave" }, "left", complete.left)
+  gather_context()
 end
 
 --- Take the user's settings; without them the defaults stand.
