@@ -21,7 +21,7 @@ def test_an_answer_streams_into_a_split(editor: Editor) -> None:
     """The split says who answered and by which rule; the cursor and the file stay as they are."""
     editor.type(":1,2ModelRouter ask explain in five words<CR>")
     editor.see("· rule ")
-    assert "explain in five words · smollm2 · " in str(editor.screen)
+    assert "smollm2 · " in str(editor.screen)
     assert editor.lines() == CODE.decode().splitlines()
     answer = editor.lua(
         "return vim.api.nvim_buf_get_lines(vim.fn.bufnr('modelrouter://ask'), 0, -1, false)"

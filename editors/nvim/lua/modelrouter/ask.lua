@@ -47,17 +47,17 @@ local function answer_in_split(messages, title)
   local page = pages.growing("ask", function()
     exchange:close()
   end)
-  page:title(title .. " · asking")
+  page:title("asking · " .. title)
   local entry
   exchange, entry = chat.ask(messages, {
     waits = function(comment)
-      page:title(title .. " · " .. comment)
+      page:title(comment .. " · " .. title)
     end,
     text = function(piece)
       page:append(piece)
     end,
     done = function(failure)
-      page:title(failure and words_for(failure) or title .. " · " .. report.one_line(entry))
+      page:title(failure and words_for(failure) or report.one_line(entry) .. " · " .. title)
     end,
   })
 end

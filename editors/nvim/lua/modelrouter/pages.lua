@@ -58,11 +58,11 @@ function Growing:append(text)
   end
 end
 
---- Say above the text what is going on with it.
+--- Say above the text what is going on with it; what is too long for the window loses its end.
 ---@param words string
 function Growing:title(words)
   if vim.api.nvim_win_is_valid(self.window) then
-    vim.wo[self.window][0].winbar = (words:gsub("%%", "%%%%"))
+    vim.wo[self.window][0].winbar = words:gsub("%%", "%%%%") .. "%<"
   end
 end
 

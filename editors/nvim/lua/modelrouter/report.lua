@@ -18,14 +18,14 @@ local SILENCE_MS = 5000
 ---@return string
 function M.one_line(entry)
   local parts = { entry.model or "?", ("%.0f ms"):format(entry.ms or 0) }
+  if entry.detail and entry.detail.finish == "length" then
+    table.insert(parts, "cut short")
+  end
   if entry.rule then
     table.insert(parts, "rule " .. entry.rule)
   end
   if entry.cache then
     table.insert(parts, "cache " .. entry.cache)
-  end
-  if entry.detail and entry.detail.finish == "length" then
-    table.insert(parts, "cut short at the model's context")
   end
   return table.concat(parts, " · ")
 end
