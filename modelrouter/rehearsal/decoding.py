@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from modelrouter import synthetic
-from modelrouter.engine.process import Engine, Stream
+from modelrouter.engine.answer_stream import Stream
+from modelrouter.engine.process import Engine
 from modelrouter.errors import EngineError
 from modelrouter.gguf import read_facts
 from modelrouter.memory.footprint import footprint
