@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from modelrouter.cache import answer_key
+from modelrouter.engine.constraint import compiled
 from modelrouter.engine.fim import render_hole
 from modelrouter.engine.prompt import refuse_hopeless, render
 from modelrouter.errors import BadModelFile, NotOffered
@@ -55,6 +56,7 @@ def make_job(
         request.indent,
         request.prompt_seconds,
         request.answer_seconds,
+        None if request.answer_format is None else compiled(request.answer_format),
     )
     is_shared = request.use_cache and sampling.is_repeatable and not request.is_warm_up
     key = answer_key(spec.identity, _untimed(generation)) if is_shared else None

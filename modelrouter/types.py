@@ -4,11 +4,12 @@ Nothing here does I/O, reads a clock or knows a library. A value that makes no s
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypedDict, get_args
 
 from modelrouter.errors import RequestError
+from modelrouter.formats import AnswerFormat
 from modelrouter.tokens import MOST_TOP_LOGPROBS, TokenBias, TokenLogprobs
 
 Task = Literal["chat", "completion", "background"]
@@ -144,6 +145,7 @@ class Request:
     what is there by then is the answer, maybe none of it. None gives all the time it takes. `tags`
     and `headers` (by lower-case name) are for the policy's rules alone. `logprobs` asks for the
     chances of the answer's tokens, and of so many of the likeliest in the place of each.
+    `answer_format` holds the answer to a JSON schema or a grammar.
     """
 
     messages: tuple[Message, ...] = ()
@@ -161,6 +163,7 @@ class Request:
     tags: frozenset[str] = frozenset()
     headers: Mapping[str, str] = field(default_factory=dict)
     logprobs: int | None = None
+    answer_format: AnswerFormat | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -185,17 +188,14 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse at the door what no model can answer."""
-        for text in self.texts:
-            refuse_unspeakable(text, "the prompt")
-        refuse_unspeakable(self.model or "", "the model's name")
+        for text, what in self._texts():
+            refuse_unspeakable(text, what)
         self._refuse_no_prompt()
         self._refuse_odd_bounds()
         if self.logprobs is not None and not 0 <= self.logprobs <= MOST_TOP_LOGPROBS:
             raise RequestError(
                 f"top_logprobs must be from 0 to {MOST_TOP_LOGPROBS}, got {self.logprobs}"
             )
-        for text in self.stop:
-            refuse_unspeakable(text, "a stop string")
         if any(not text for text in self.stop):
             raise RequestError("a stop string is empty; it would stop every answer at once")
         for name, most in MOST.items():
@@ -225,6 +225,16 @@ class Request:
         for what, seconds in limits.items():
             if seconds is not None and not seconds > 0:
                 raise RequestError(f"{what} must be more than 0 seconds, got {seconds}")
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        """Yield every text of the request, and what it is."""
+        for text in self.texts:
+            yield text, "the prompt"
+        for text in self.stop:
+            yield text, "a stop string"
+        if self.answer_format is not None:
+            yield self.answer_format.text, "the answer's format"
+        yield self.model or "", "the model's name"
 
 
 def refuse_unspeakable(text: str, what: str) -> None:
@@ -375,7 +385,8 @@ class Generation:
     It is what the model's worker is told, and with the model's identity it is the cache's key.
     `max_tokens` None: to the model's own end or its context's. `logprobs` asks for the chances of
     the answer's tokens, and of so many of the likeliest. `end_ids` are tokens that end it as the
-    model's own end does; the rest is as in `Request`.
+    model's own end does. `grammar` is what `constraint.compiled` gives: the answer is held to it.
+    The rest is as in `Request`.
     """
 
     pieces: tuple[Piece, ...]
@@ -387,6 +398,7 @@ class Generation:
     indent: int | None = None
     prompt_seconds: float | None = None
     answer_seconds: float | None = None
+    grammar: str | None = None
 
     @property
     def is_warm_up(self) -> bool:

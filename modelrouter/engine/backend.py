@@ -27,7 +27,10 @@ class Sampler(Protocol):
     """Draws the tokens of one sequence; its random state and its penalties' memory are its own."""
 
     def sample(self, row: int) -> int:
-        """Return a token drawn from the last decode's logits of row number `row`; remember it."""
+        """Return a token drawn from the last decode's logits of row number `row`; remember it.
+
+        RequestError where a grammar allows none, or has become too costly.
+        """
 
     def close(self) -> None:
         """Give its memory back."""
@@ -56,8 +59,11 @@ class Backend(Protocol):
     def is_end(self, token: int) -> bool:
         """Tell whether the model ends its answer with this token."""
 
-    def sampler(self, sampling: Sampling) -> Sampler:
-        """Return a fresh sampler; RequestError for a bias of a token that the vocabulary lacks."""
+    def sampler(self, sampling: Sampling, grammar: str | None = None) -> Sampler:
+        """Return a fresh sampler; RequestError for a bias of a token that the vocabulary lacks.
+
+        With a grammar (the text that `constraint.compiled` gives) it draws only what that allows.
+        """
 
     def logprobs(self, row: int, token: int, most: int) -> TokenLogprobs:
         """Return the chances in the last decode's row of `token` and of the `most` likeliest.
@@ -174,8 +180,9 @@ class EchoBackend:
         """Tell whether this is the one end token."""
         return token == self.END
 
-    def sampler(self, sampling: Sampling) -> Sampler:
-        """Return a sampler; there is only ever one token to draw."""
+    def sampler(self, sampling: Sampling, grammar: str | None = None) -> Sampler:
+        """Return a sampler; there is only ever one token to draw, whatever a grammar wants."""
+        del grammar
         check_biases(sampling, self.VOCABULARY)
         return _EchoSampler(self._next)
 

@@ -60,7 +60,7 @@ class Batcher:
             if wanted.is_warm_up and not prompt:
                 return [Finished(job.id, "length", Usage(0, 0, 0), Timings(0.0, 0.0))]
             self._check_length(len(prompt))
-            sampler = self._backend.sampler(wanted.sampling)
+            sampler = self._backend.sampler(wanted.sampling, wanted.grammar)
         except ModelRouterError as error:
             return [_failed(job, error)]
         text = TextStream(wanted.stop, wanted.indent or 0)
@@ -238,7 +238,10 @@ class Batcher:
             sequence.prefilled_at = self._clock()
         if sequence.job.generation.is_warm_up:
             return self._leave(slot, "length")
-        token = sequence.sampler.sample(row)
+        try:
+            token = sequence.sampler.sample(row)
+        except RequestError as error:
+            return self._break_off(slot, error)
         if token in sequence.job.generation.end_ids or self._backend.is_end(token):
             return self._leave(slot, "stop")
         sequence.answer_tokens += 1
@@ -253,6 +256,11 @@ class Batcher:
         if is_full or sequence.answer_tokens == sequence.job.generation.max_tokens:
             return events + self._leave(slot, "length")
         return events
+
+    def _break_off(self, slot: Slot, error: RequestError) -> list[Event]:
+        """End an answer that cannot go on; what of it was held back is lost with it."""
+        *_, end = self._leave(slot, "cancelled")
+        return [Failed(end.id, error.code, error.message, error.hint)]
 
     def _leave(self, slot: Slot, finish: Finish) -> list[Event]:
         """Free the slot; its tokens stay for a prompt that begins with them."""

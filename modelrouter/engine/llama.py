@@ -9,6 +9,7 @@ flash attention.
 """
 
 import ctypes
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from modelrouter.engine.backend import (
     check_seq,
     check_token,
 )
+from modelrouter.engine.constraint import Constraint, Vocabulary
 from modelrouter.engine.mapping import Mapped, unread
 from modelrouter.engine.protocol import Load
 from modelrouter.engine.sampling import ChainSampler, logits_of
@@ -134,10 +136,21 @@ class LlamaBackend:
         """Tell whether the vocabulary marks this token as an end of generation."""
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
 
-    def sampler(self, sampling: Sampling) -> Sampler:
+    def sampler(self, sampling: Sampling, grammar: str | None = None) -> Sampler:
         """Return a chain in llama.cpp's order: bias, penalties, top-k, top-p, min-p, draw."""
         check_biases(sampling, self._vocabulary)
-        return ChainSampler(self._context, self._vocabulary, sampling)
+        constraint = None if grammar is None else Constraint(self._words, grammar)
+        return ChainSampler(self._context, self._vocabulary, sampling, constraint)
+
+    @functools.cached_property
+    def _words(self) -> Vocabulary:
+        every = range(self._vocabulary)
+        ends = [token for token in every if self.is_end(token)]
+
+        def tokenize(text: str) -> list[int]:
+            return self._tokenize(Piece(text, special=False))
+
+        return Vocabulary(map(self._ask_bytes_of, every), ends, tokenize)
 
     def logprobs(self, row: int, token: int, most: int) -> TokenLogprobs:
         """Return the model's own chances of `token` and of the `most` likeliest, best first."""

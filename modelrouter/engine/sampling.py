@@ -3,14 +3,20 @@
 It knows logits and tokens; which passes made them is `llama.py`'s.
 """
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
+import numpy as np
 
+from modelrouter.engine.constraint import Constraint
 from modelrouter.errors import EngineError
 from modelrouter.tokens import TokenBias
 from modelrouter.types import Sampling
+
+CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""llama_token_data."""
 
 PENALTY_TOKENS = 64
 """How far back the penalties look: llama.cpp's own default."""
@@ -28,17 +34,43 @@ def logits_of(context: Any, row: int) -> Any:
 class ChainSampler:
     """One sequence's llama.cpp sampler chain."""
 
-    def __init__(self, context: Any, vocabulary: int, sampling: Sampling) -> None:
-        """Make the chain for rows of `context`, whose vocabulary has so many tokens."""
+    def __init__(
+        self,
+        context: Any,
+        vocabulary: int,
+        sampling: Sampling,
+        constraint: Constraint | None = None,
+    ) -> None:
+        """Make the chain for rows of `context`, whose vocabulary has so many tokens; it draws only
+        what the constraint allows.
+        """
         self._context = context
+        self._vocabulary = vocabulary
+        self._constraint = constraint
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         for link in _links(vocabulary, sampling):
             lib.llama_sampler_chain_add(self._chain, link)
 
     def sample(self, row: int) -> int:
         """Return a token drawn from the logits of `row`; remember it for the penalties."""
-        logits_of(self._context, row)
+        logits = logits_of(self._context, row)
+        if self._constraint is not None:
+            return self._sample_allowed(logits, self._constraint)
         return int(lib.llama_sampler_sample(self._chain, self._context, row))
+
+    def _sample_allowed(self, logits: Any, constraint: Constraint) -> int:
+        """Put only the allowed tokens through the chain: its cuts and chances are theirs alone."""
+        allowed = constraint.allowed()
+        candidates = np.zeros(len(allowed), CANDIDATE)
+        candidates["id"] = allowed
+        candidates["logit"] = np.ctypeslib.as_array(logits, (self._vocabulary,))[allowed]
+        pointer = candidates.ctypes.data_as(ctypes.POINTER(lib.llama_token_data))
+        array = lib.llama_token_data_array(pointer, len(allowed), -1, False)
+        lib.llama_sampler_apply(self._chain, ctypes.byref(array))
+        token = int(array.data[array.selected].id)
+        lib.llama_sampler_accept(self._chain, token)
+        constraint.accept(token)
+        return token
 
     def close(self) -> None:
         """Give its memory back. Twice is fine."""

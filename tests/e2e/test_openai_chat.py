@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import openai
+import pydantic
 import pytest
-from conftest import USER_HI, Serve
+from conftest import USER_HI, Serve, write_config
 
 HI: Any = {"model": "auto", "messages": USER_HI, "max_tokens": 8, "seed": 1}
 
@@ -68,3 +69,25 @@ def test_several_answers_are_one(client: openai.OpenAI) -> None:
     assert raw.headers["x-modelrouter-n"] == "1"
     assert len(raw.parse().choices) == 1
     assert "x-modelrouter-n" not in client.chat.completions.with_raw_response.create(**HI).headers
+
+
+def test_an_answer_of_a_pydantic_model(serve: Serve, tmp_path: Path, starter_gguf: Path) -> None:
+    """The SDK's `parse` gets an object of the class that it asked for."""
+
+    class Cat(pydantic.BaseModel):
+        name: Annotated[str, pydantic.Field(max_length=20)]
+        age: Annotated[int, pydantic.Field(ge=0, le=30)]
+        kind: Literal["house", "wild"]
+
+    url = serve(write_config(tmp_path, starter_gguf, "context = 512")).url
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=50)
+    asked: Any = {**HI, "max_tokens": 150, "response_format": Cat}
+    cat = client.chat.completions.parse(**asked).choices[0].message.parsed
+    assert isinstance(cat, Cat)
+    chunks = client.chat.completions.create(
+        **{**asked, "response_format": {"type": "json_object"}}, stream=True
+    )
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text.lstrip().startswith("{")
+    with pytest.raises(openai.BadRequestError, match="the JSON schema cannot be used"):
+        client.chat.completions.create(**HI, extra_body={"json_schema": {"type": "strin"}})

@@ -64,10 +64,10 @@ class CountingBackend(EchoBackend):
         """Return how many of `held` tokens are left where `length` are to be kept."""
         return length // 2 if self.is_forgetful and length < held else min(length, held)
 
-    def sampler(self, sampling: Sampling) -> Sampler:
+    def sampler(self, sampling: Sampling, grammar: str | None = None) -> Sampler:
         """Return a sampler that is counted until it is closed."""
         self.open_samplers += 1
-        return CountedSampler(self, super().sampler(sampling))
+        return CountedSampler(self, super().sampler(sampling, grammar))
 
 
 class CountedSampler:

@@ -35,6 +35,7 @@ keywords = st.fixed_dictionaries(
         "logprobs": st.none() | st.integers(0, 20),
         "end_ids": st.lists(st.integers(0, 9), max_size=2).map(tuple),
         "indent": st.none() | st.integers(0, 8),
+        "grammar": st.none() | texts,
     }
 )
 
@@ -44,7 +45,7 @@ def key(identity: str, **shaping: Any) -> str:
     return answer_key(identity, Generation(**shaping))
 
 
-NAMES = ("identity", "pieces", "max_tokens", "stop", "logprobs", "end_ids", "indent")
+NAMES = ("identity", "pieces", "max_tokens", "stop", "logprobs", "end_ids", "indent", "grammar")
 
 
 @given(keywords, keywords)
@@ -57,7 +58,7 @@ def test_equal_keys_mean_equal_everything(one: dict[str, Any], other: dict[str, 
 def test_one_other_argument_is_another_key(
     one: dict[str, Any], other: dict[str, Any], name: str
 ) -> None:
-    """Model, prompt, length, and whatever ends the answer: each alone tells two keys apart."""
+    """Model, prompt, length, form, whatever ends the answer: each alone tells two keys apart."""
     assume(one[name] != other[name])
     assert key(**one) != key(**{**one, name: other[name]})
 

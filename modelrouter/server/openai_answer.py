@@ -1,0 +1,93 @@
+"""Answers in the shapes of OpenAI's chat completions: whole ones, and the chunks of a stream."""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from modelrouter.reply import Reply
+from modelrouter.server import sse
+from modelrouter.server.answering import Answering
+from modelrouter.tokens import Chance, TokenLogprobs
+from modelrouter.trace import Fact
+
+
+def _usage(reply: Reply) -> Fact:
+    usage = reply.usage
+    if usage is None:
+        return None
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def _logprobs(logprobs: Sequence[TokenLogprobs]) -> Fact:
+    return {
+        "content": [
+            {**_chance(each.drawn), "top_logprobs": [_chance(other) for other in each.top]}
+            for each in logprobs
+        ],
+        "refusal": None,
+    }
+
+
+def _chance(chance: Chance) -> dict[str, Fact]:
+    return {"token": chance.text, "logprob": chance.logprob, "bytes": list(chance.bytes)}
+
+
+def completion(reply: Reply) -> dict[str, Fact]:
+    """Return a whole answer as `chat.completion`."""
+    message: Fact = {"role": "assistant", "content": reply.text}
+    choice: Fact = {
+        "index": 0,
+        "message": message,
+        "logprobs": _logprobs(reply.logprobs) if reply.route.request.logprobs is not None else None,
+        "finish_reason": reply.finish,
+    }
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": reply.model,
+        "choices": [choice],
+        "usage": _usage(reply),
+        "modelrouter": reply.to_json(),
+    }
+
+
+class Chunks:
+    """What all chunks of one answer share."""
+
+    def __init__(self) -> None:
+        """Give the answer a name."""
+        self._shared: dict[str, Fact] = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+        }
+
+    def of(
+        self,
+        answering: Answering,
+        delta: dict[str, Fact],
+        finish: str | None = None,
+        logprobs: Sequence[TokenLogprobs] = (),
+        **extra: Fact,
+    ) -> str:
+        """Return one chunk as an event."""
+        choice: Fact = {
+            "index": 0,
+            "delta": delta,
+            "logprobs": _logprobs(logprobs) if logprobs else None,
+            "finish_reason": finish,
+        }
+        model = answering.reply.model if answering.reply else "auto"
+        return sse.event({**self._shared, "model": model, "choices": [choice], **extra})
+
+    def usage(self, reply: Reply) -> str:
+        """Return the chunk that only tells the usage, for who asked for it."""
+        return sse.event(
+            {**self._shared, "model": reply.model, "choices": [], "usage": _usage(reply)}
+        )
