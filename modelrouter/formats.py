@@ -33,7 +33,7 @@ class AnswerFormat:
         """Return the format of a JSON schema, as `json.loads` gives it."""
         if not isinstance(schema, dict):
             raise RequestError(f"a JSON schema is an object, got {json.dumps(schema)[:40]}")
-        if _depth(schema) > MOST_DEPTH:
+        if depth_of(schema) > MOST_DEPTH:
             raise RequestError(f"the JSON schema nests deeper than {MOST_DEPTH} levels")
         return cls("json_schema", json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
 
@@ -41,7 +41,7 @@ class AnswerFormat:
 ANY_OBJECT: Final = AnswerFormat("json_schema", '{"type":"object"}')
 
 
-def _depth(value: Any) -> int:
+def depth_of(value: Any) -> int:
     """Return how deep the value nests, without recursion: it may be deep enough to break that."""
     depth, level = 0, [value]
     while level:

@@ -7,9 +7,9 @@ import dataclasses
 from dataclasses import dataclass
 
 from modelrouter.cache import answer_key
-from modelrouter.engine.constraint import compiled
+from modelrouter.chat import Prepared, prepare
 from modelrouter.engine.fim import render_hole
-from modelrouter.engine.prompt import refuse_hopeless, render
+from modelrouter.engine.prompt import refuse_hopeless
 from modelrouter.errors import BadModelFile, NotOffered
 from modelrouter.registry import ModelSpec
 from modelrouter.types import CacheUse, Candidate, Generation, Hole, Piece, Request, WithoutFim
@@ -24,11 +24,12 @@ class Job:
 
     `key` None: its answer is this caller's alone, another time there may be another. `cache_use` is
     how the cache was used where the answer was not in it. `fim` is the family in whose layout the
-    request's hole is shown; None where it has none.
+    request's hole is shown; None where it has none. `ready` says how the answer is read.
     """
 
     candidate: Candidate
     generation: Generation
+    ready: Prepared
     key: str | None
     cache_use: CacheUse
     fim: str | None
@@ -44,24 +45,25 @@ def make_job(
 ) -> Job:
     """Return the job; RequestError or BadModelFile where this model cannot be asked so."""
     sampling = dataclasses.replace(spec.sampling, **request.sampling)
-    pieces, fim = _prompt(request, spec, without_fim)
+    ready, fim = _prompt(request, spec, without_fim)
     stop, end_ids = _ends(request, spec)
     generation = Generation(
-        pieces,
+        ready.pieces,
         sampling,
         request.max_tokens,
         stop,
         request.logprobs,
-        end_ids,
-        request.indent,
-        request.prompt_seconds,
-        request.answer_seconds,
-        None if request.answer_format is None else compiled(request.answer_format),
+        end_ids=end_ids,
+        indent=request.indent,
+        prompt_seconds=request.prompt_seconds,
+        answer_seconds=request.answer_seconds,
+        grammar=ready.grammar,
+        spelled=ready.spelled,
     )
     is_shared = request.use_cache and sampling.is_repeatable and not request.is_warm_up
     key = answer_key(spec.identity, _untimed(generation)) if is_shared else None
     cache_use: CacheUse = "miss" if has_cache and key is not None else "bypass"
-    return Job(candidate, generation, key, cache_use, fim)
+    return Job(candidate, generation, ready, key, cache_use, fim)
 
 
 def _untimed(generation: Generation) -> Generation:
@@ -79,16 +81,17 @@ def _ends(request: Request, spec: ModelSpec) -> tuple[tuple[str, ...], tuple[int
 
 def _prompt(
     request: Request, spec: ModelSpec, without_fim: WithoutFim
-) -> tuple[tuple[Piece, ...], str | None]:
-    """Return the request's prompt, and for a hole the name of the family that it is laid out by."""
+) -> tuple[Prepared, str | None]:
+    """Return the request made ready, and for a hole the family that it is laid out by."""
     if request.hole is not None:
-        return _hole_prompt(request.hole, request.max_tokens, spec, without_fim)
+        pieces, family = _hole_prompt(request.hole, request.max_tokens, spec, without_fim)
+        return Prepared(pieces), family
     try:
-        pieces = render(request, spec.chat)
-        refuse_hopeless(pieces, spec)
+        ready = prepare(request, spec.chat)
+        refuse_hopeless(ready.pieces, spec)
     except BadModelFile as error:
         raise BadModelFile(f"{spec.name}: {error.message}", hint=error.hint) from error
-    return pieces, None
+    return ready, None
 
 
 def _hole_prompt(

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from modelrouter.cache import Answer
+from modelrouter.chat import AnswerReader, Part
 from modelrouter.tokens import TokenLogprobs
+from modelrouter.tools import ToolCall
 from modelrouter.trace import Fact, Trace
 from modelrouter.types import (
     CacheUse,
@@ -70,7 +72,7 @@ class Route:
 
 
 class Reply:
-    """Iterate it, or its `parts`, once; afterwards `text`, `finish` and `usage` are there."""
+    """Iterate it, or its `parts`, once; then `text`, `finish` and all the rest are there."""
 
     def __init__(
         self,
@@ -81,11 +83,14 @@ class Reply:
         trace: Trace,
         *,
         fim: str | None = None,
+        reader: AnswerReader | None = None,
     ) -> None:
         """Answer with `events`: Deltas, then one Done. `fim` is the family that a hole was shown
-        to, "none" where it was not shown; None where there is no hole.
+        to, "none" where it was not shown; None where there is no hole. Without a reader all of it
+        is content.
         """
         self._events = events
+        self._reader = reader
         self.route = route
         self.model = candidate.model
         self.role = candidate.role
@@ -93,6 +98,8 @@ class Reply:
         self.trace = trace
         self.fim = fim
         self.text = ""
+        self.reasoning = ""
+        self.tool_calls: list[ToolCall] = []
         self.logprobs: list[TokenLogprobs] = []
         self.finish: Finish | None = None
         self.usage: Usage | None = None
@@ -108,26 +115,41 @@ class Reply:
         trace: Trace,
         *,
         fim: str | None = None,
+        reader: AnswerReader | None = None,
     ) -> "Reply":
         """Give a stored answer again, as a stream, with today's trace."""
-        return cls(_events_of(answer), route, candidate, "hit", trace, fim=fim)
+        events = _events_of(answer)
+        return cls(events, route, candidate, "hit", trace, fim=fim, reader=reader)
 
     async def __aiter__(self) -> AsyncIterator[str]:
         async for part in self.parts():
             if part.text:
                 yield part.text
 
-    async def parts(self) -> AsyncIterator[Delta]:
-        """Yield the answer as it comes, with all that was asked for beside the text."""
+    async def parts(self) -> AsyncIterator[Part]:
+        """Yield the answer as it comes: its text, and what there is beside that."""
         async for event in self._events:
+            if part := self._read(event):
+                self._take(part)
+                yield part
             if isinstance(event, Done):
                 self._end(event)
                 return
-            if not self.text:
-                self.trace.note("first text")
-            self.text += event.text
-            self.logprobs += event.logprobs
-            yield event
+
+    def _read(self, event: Delta | Done) -> Part:
+        if isinstance(event, Done):
+            return Part() if self._reader is None else self._reader.finish()
+        if self._reader is None:
+            return Part(event.text, logprobs=event.logprobs)
+        return dataclasses.replace(self._reader.push(event.text), logprobs=event.logprobs)
+
+    def _take(self, part: Part) -> None:
+        if not (self.text or self.reasoning or self.tool_calls):
+            self.trace.note("first text")
+        self.text += part.text
+        self.reasoning += part.reasoning
+        self.tool_calls += part.calls
+        self.logprobs += part.logprobs
 
     def to_json(self) -> dict[str, Fact]:
         """Return the answer's explanation as plain values, the same on every surface."""

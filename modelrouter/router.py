@@ -79,16 +79,26 @@ class Router:
             jobs = self._jobs(request, route.decision, trace)
             if (found := await self._find(jobs, trace)) is not None:
                 job, answer = found
-                self._note(request, answer.text, job)
-                yield Reply.replayed(answer, route, job.candidate, trace, fim=job.fim)
+                reply = Reply.replayed(
+                    answer, route, job.candidate, trace, fim=job.fim, reader=job.ready.reader()
+                )
+                yield reply
+                self._note(request, reply.text, job)
                 return
             flight = _flight_key(route, jobs)
             if flight in self._flights:
                 trace.note("joined", waits_for="the same question, which somebody asks already")
             async with self._flights.join(flight, self._answer(jobs, route, trace)) as news:
                 job = await _boarded(news, on_ticket)
-                events = _events(news)
-                reply = Reply(events, route, job.candidate, job.cache_use, trace, fim=job.fim)
+                reply = Reply(
+                    _events(news),
+                    route,
+                    job.candidate,
+                    job.cache_use,
+                    trace,
+                    fim=job.fim,
+                    reader=job.ready.reader(),
+                )
                 yield reply
         self._note(request, reply.text, job)
 

@@ -11,11 +11,12 @@ from typing import Final, Literal, TypedDict, get_args
 from modelrouter.errors import RequestError
 from modelrouter.formats import AnswerFormat
 from modelrouter.tokens import MOST_TOP_LOGPROBS, TokenBias, TokenLogprobs
+from modelrouter.tools import NO_TOOLS, Toolbox, ToolCall
 
 Task = Literal["chat", "completion", "background"]
 """What kind of work a request is: a person's chat, an editor's completion, a program's side job."""
 
-Speaker = Literal["system", "user", "assistant"]
+Speaker = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "length", "cancelled"]
 CacheUse = Literal["hit", "miss", "bypass"]
 WhenFull = Literal["next", "wait"]
@@ -45,10 +46,17 @@ MOST: Final[Mapping[str, int]] = {"messages": 10_000, "stop": 256, "tags": 256}
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat."""
+    """One turn of a chat. A tool's turn says which call it answers."""
 
     speaker: Speaker
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True where nothing is said; that a tool had nothing to say is an answer too."""
+        return self.speaker != "tool" and not self.content.strip() and not self.tool_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,8 @@ class Request:
     what is there by then is the answer, maybe none of it. None gives all the time it takes. `tags`
     and `headers` (by lower-case name) are for the policy's rules alone. `logprobs` asks for the
     chances of the answer's tokens, and of so many of the likeliest in the place of each.
-    `answer_format` holds the answer to a JSON schema or a grammar.
+    `answer_format` holds the answer to a JSON schema or a grammar. `toolbox` has the tools that it
+    may or must call.
     """
 
     messages: tuple[Message, ...] = ()
@@ -164,6 +173,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     logprobs: int | None = None
     answer_format: AnswerFormat | None = None
+    toolbox: Toolbox = NO_TOOLS
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -174,7 +184,14 @@ class Request:
     @property
     def prompt_tokens(self) -> int:
         """About how many tokens the texts have: no model is chosen yet that could count them."""
-        return sum(len(text.encode()) for text in self.texts) // BYTES_PER_TOKEN + 1
+        texts = (text for text, what in self._texts() if what in {"the prompt", "a tool"})
+        return sum(len(text.encode()) for text in texts) // BYTES_PER_TOKEN + 1
+
+    @property
+    def needs_tools(self) -> bool:
+        """True where a template that knows no tools would leave something out."""
+        has_called = any(m.tool_calls or m.speaker == "tool" for m in self.messages)
+        return bool(self.toolbox.shown) or has_called
 
     @property
     def turns(self) -> int:
@@ -209,7 +226,7 @@ class Request:
                 raise RequestError("a hole is a completion's whole prompt: no chat can have one")
             is_empty = not (self.hole.prefix or self.hole.suffix or self.is_warm_up)
         else:
-            is_empty = not self.messages or not self.messages[-1].content.strip()
+            is_empty = not self.messages or self.messages[-1].is_empty
         if is_empty:
             raise RequestError("the prompt is empty", hint="say what you want to know")
 
@@ -230,6 +247,12 @@ class Request:
         """Yield every text of the request, and what it is."""
         for text in self.texts:
             yield text, "the prompt"
+        for message in self.messages:
+            for call in message.tool_calls:
+                yield call.name + call.arguments + call.id, "the prompt"
+            yield message.tool_call_id or "", "the prompt"
+        for tool in self.toolbox.shown:
+            yield tool.description + tool.parameters, "a tool"
         for text in self.stop:
             yield text, "a stop string"
         if self.answer_format is not None:
@@ -386,7 +409,7 @@ class Generation:
     `max_tokens` None: to the model's own end or its context's. `logprobs` asks for the chances of
     the answer's tokens, and of so many of the likeliest. `end_ids` are tokens that end it as the
     model's own end does. `grammar` is what `constraint.compiled` gives: the answer is held to it.
-    The rest is as in `Request`.
+    `spelled` are control tokens that its text is to spell out. The rest is as in `Request`.
     """
 
     pieces: tuple[Piece, ...]
@@ -399,6 +422,7 @@ class Generation:
     prompt_seconds: float | None = None
     answer_seconds: float | None = None
     grammar: str | None = None
+    spelled: tuple[str, ...] = ()
 
     @property
     def is_warm_up(self) -> bool:

@@ -56,6 +56,9 @@ class Backend(Protocol):
     def bytes_of(self, token: int) -> bytes:
         """Return a token's bytes, maybe part of a UTF-8 character; b"" for a control token."""
 
+    def token_of(self, spelling: str) -> int | None:
+        """Return the one token, a control token too, that is spelled so; None where none is."""
+
     def is_end(self, token: int) -> bool:
         """Tell whether the model ends its answer with this token."""
 
@@ -175,6 +178,11 @@ class EchoBackend:
         """Return the byte itself; `END` and `ASK` have none."""
         check_token(token, self.VOCABULARY)
         return b"" if token in {self.END, self.ASK} else bytes([token])
+
+    def token_of(self, spelling: str) -> int | None:
+        """Return the byte that is spelled so."""
+        data = spelling.encode()
+        return data[0] if len(data) == 1 else None
 
     def is_end(self, token: int) -> bool:
         """Tell whether this is the one end token."""

@@ -65,6 +65,11 @@ class Batcher:
             return [_failed(job, error)]
         text = TextStream(wanted.stop, wanted.indent or 0)
         sequence = Sequence(job, prompt, sampler, text, self._clock())
+        sequence.spelled = {
+            token: spelling.encode()
+            for spelling in wanted.spelled
+            if (token := self._backend.token_of(spelling)) is not None
+        }
         if self._backend.logit_rows > 1:
             sequence.lookup = PromptLookup(prompt)
         self._waiting.append(sequence)
@@ -249,7 +254,8 @@ class Batcher:
         if sequence.job.generation.logprobs is not None:
             logprobs = self._backend.logprobs(row, token, sequence.job.generation.logprobs)
             sequence.log.add(sequence.text.taken, logprobs)
-        events = _shown(sequence, sequence.text.push(self._backend.bytes_of(token)))
+        data = sequence.spelled.get(token) or self._backend.bytes_of(token)
+        events = _shown(sequence, sequence.text.push(data))
         if sequence.text.stopped:
             return events + self._leave(slot, "stop")
         is_full = len(slot.tokens) == self._backend.context_tokens

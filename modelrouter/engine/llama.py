@@ -132,6 +132,11 @@ class LlamaBackend:
             size = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
         return buffer.raw[:size]
 
+    def token_of(self, spelling: str) -> int | None:
+        """Return the one token, a control token too, that is spelled so; None where none is."""
+        tokens = self._tokenize(Piece(spelling, special=True))
+        return tokens[0] if len(tokens) == 1 else None
+
     def is_end(self, token: int) -> bool:
         """Tell whether the vocabulary marks this token as an end of generation."""
         return bool(lib.llama_vocab_is_eog(self._vocab, token))

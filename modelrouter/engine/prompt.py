@@ -10,14 +10,15 @@ import functools
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from modelrouter.errors import BadModelFile, PromptTooLong, RequestError
 from modelrouter.registry import ChatFormat, ModelSpec
+from modelrouter.tools import Tool
 from modelrouter.types import Message, Piece, Request
 
 FIRST_STAND_IN = 0xF0000
@@ -39,20 +40,28 @@ def render(request: Request, chat: ChatFormat | None) -> tuple[Piece, ...]:
             "the model has no chat template: it continues text and was not trained to converse",
             hint="name an instruction-tuned model",
         )
-    return render_chat(chat, request.messages)
+    return render_chat(chat, request.messages, request.toolbox.shown)
 
 
-def render_chat(chat: ChatFormat, messages: Sequence[Message]) -> tuple[Piece, ...]:
+def render_chat(
+    chat: ChatFormat, messages: Sequence[Message], tools: Sequence[Tool] = ()
+) -> tuple[Piece, ...]:
     """Return the conversation as the model's template wants it, ready for the answer.
+
+    Messages and tools have the form that Hugging Face's templates expect: OpenAI's, with a call's
+    arguments as an object.
 
     RequestError where the template refuses the conversation (some want strict turns), BadModelFile
     where the template itself is broken.
     """
-    stand_ins = _choose_stand_ins(chat.control_tokens, messages)
-    hide = _replacer(stand_ins)
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    said: dict[str, Any] = {"messages": [_turn(message, names) for message in messages]}
+    if tools:  # many templates ask whether the word is defined at all
+        said["tools"] = [_offered(tool) for tool in tools]
+    stand_ins = _choose_stand_ins(chat.control_tokens, "\n".join(_texts(said)))
     try:
         text = _compiled(chat.template).render(
-            messages=[{"role": m.speaker, "content": hide(m.content)} for m in messages],
+            **_mapped(_replacer(stand_ins), said),
             add_generation_prompt=True,
             bos_token=chat.begin_text,
             eos_token=chat.end_text,
@@ -64,6 +73,64 @@ def render_chat(chat: ChatFormat, messages: Sequence[Message]) -> tuple[Piece, .
     except Exception as error:  # a template is a program from a file: it may raise anything
         raise BadModelFile(f"the model's chat template cannot be rendered: {error}") from error
     return tuple(_pieces(text, {stand_in: token for token, stand_in in stand_ins.items()}))
+
+
+def _turn(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a message as templates read it; what it does not have is not there at all."""
+    turn: dict[str, Any] = {"role": message.speaker, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _object(call.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = message.tool_call_id
+        if name := names.get(message.tool_call_id):
+            turn["name"] = name
+    return turn
+
+
+def _object(arguments: str) -> Any:
+    """Return a call's arguments as an object; text that is no JSON stays the text it is."""
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def _offered(tool: Tool) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": json.loads(tool.parameters),
+    }
+    return {"type": "function", "function": function}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text inside the value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _mapped(change: Callable[[str], str], value: Any) -> Any:
+    """Return the value with every text inside it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(key): _mapped(change, item) for key, item in value.items()}
+    return [_mapped(change, item) for item in value] if isinstance(value, list) else value
 
 
 def refuse_hopeless(pieces: Sequence[Piece], spec: ModelSpec) -> None:
@@ -106,9 +173,8 @@ def _compiled(template: str) -> jinja2.Template:
     return environment.from_string(template)
 
 
-def _choose_stand_ins(tokens: Iterable[str], messages: Sequence[Message]) -> dict[str, str]:
-    """Return a character that no message holds for each control token that a message spells out."""
-    everything = "\n".join(message.content for message in messages)
+def _choose_stand_ins(tokens: Iterable[str], everything: str) -> dict[str, str]:
+    """Return a character that no text holds for each control token that a text spells out."""
     spelled = [token for token in tokens if token and token in everything]
     unused = (
         chr(point) for point in range(FIRST_STAND_IN, 0xFFFFD) if chr(point) not in everything

@@ -27,6 +27,8 @@ class Sequence:
     cached_tokens: int = 0
     answer_tokens: int = 0
     log: TokenLog = field(default_factory=TokenLog)
+    spelled: dict[int, bytes] = field(default_factory=dict)
+    """The control tokens whose spelling belongs to the text."""
     lookup: PromptLookup | None = None
     """None where the backend gives logits of one row only: nothing is drafted then."""
     guess: Guess | None = None

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelrouter.app import App
+from modelrouter.chat import Part
 from modelrouter.reply import Reply
 from modelrouter.server.headers import decision_headers, path_headers
 from modelrouter.trace import Trace
-from modelrouter.types import Delta, Request
+from modelrouter.types import Request
 
 QUICK_SECONDS = 2.0
 """How long to wait for the first text before a stream begins without it: a failure that shows
@@ -47,7 +48,7 @@ class Answering:
         self._trace = Trace()
         self._scheduler = app.scheduler
         self._ticket: int | None = None
-        self._parts: asyncio.Queue[Delta | None] = asyncio.Queue()
+        self._parts: asyncio.Queue[Part | None] = asyncio.Queue()
         self._is_under_way = asyncio.Event()
         self._work = asyncio.create_task(self._run(app, request))
         # Whoever leaves early never asks how the work ended; asyncio would complain of that.
@@ -109,7 +110,7 @@ class Answering:
                 elif part.text:
                     yield part.text
 
-    async def parts(self) -> AsyncGenerator[Delta | SignOfLife, None]:
+    async def parts(self) -> AsyncGenerator[Part | SignOfLife, None]:
         """Yield the answer's parts as they come, and signs of life where none comes for a while.
 
         The error that ended the work is raised at the end; leaving early stops it.
@@ -123,7 +124,7 @@ class Answering:
         finally:
             self.stop()
 
-    async def _next(self) -> Delta | SignOfLife | None:
+    async def _next(self) -> Part | SignOfLife | None:
         """Wait for the next part, None at the end, but not for longer than a stream is silent."""
         seconds = KEEP_ALIVE_SECONDS if self._is_under_way.is_set() else WAITING_SECONDS
         try:

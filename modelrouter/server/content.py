@@ -1,6 +1,27 @@
 """Content in parts: what of it is text, and the refusal of what is not."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from modelrouter.errors import RequestError
+
+
+def text_of(content: str | Sequence[Mapping[str, Any]]) -> str:
+    """Return the text of a message's content, all parts in one; RequestError for a part that has
+    none.
+    """
+    if isinstance(content, str):
+        return content
+    return "".join(map(_text_of_part, content))
+
+
+def _text_of_part(part: Mapping[str, Any]) -> str:
+    match part:
+        case {"type": "text" | "input_text" | "output_text", "text": str(text)}:
+            return text
+        case {"type": "refusal", "refusal": str(text)}:
+            return text
+    raise not_text(str(part.get("type"))[:40])
 
 
 def not_text(kind: str) -> RequestError:

@@ -15,7 +15,7 @@ from modelrouter.registry import ModelSpec
 from modelrouter.server import offer
 from modelrouter.server.bodies import Body, JsonRoute
 from modelrouter.server.offer import Offered
-from modelrouter.server.openai import ChatMessage
+from modelrouter.server.openai_request import ChatMessage
 from modelrouter.server.state import app_of
 from modelrouter.trace import Fact, Trace
 from modelrouter.types import ModelState

@@ -14,7 +14,7 @@ from modelrouter.server import sse
 from modelrouter.server.answering import Answering, ClientGone, SignOfLife
 from modelrouter.server.errors import error_body
 from modelrouter.server.headers import decision_headers
-from modelrouter.server.openai_answer import Chunks, completion
+from modelrouter.server.openai_answer import Chunks, completion, finish_reason
 from modelrouter.server.openai_request import ChatRequest
 from modelrouter.server.state import app_of
 from modelrouter.trace import Fact, Trace
@@ -64,13 +64,13 @@ async def _stream(answering: Answering, *, include_usage: bool) -> AsyncIterator
             if isinstance(part, SignOfLife):
                 yield sse.comment(part.said)
             else:
-                yield chunk.of(answering, {"content": part.text}, logprobs=part.logprobs)
+                yield chunk.of(answering, chunk.delta(part), logprobs=part.logprobs)
     except ModelRouterError as error:
         yield sse.event(error_body(error))
         return
     reply = answering.reply
     assert reply is not None
-    yield chunk.of(answering, {}, reply.finish, modelrouter=reply.to_json())
+    yield chunk.of(answering, {}, finish_reason(reply), modelrouter=reply.to_json())
     if include_usage:
         yield chunk.usage(reply)
     yield sse.DONE

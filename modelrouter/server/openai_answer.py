@@ -4,10 +4,12 @@ import time
 import uuid
 from collections.abc import Sequence
 
+from modelrouter.chat import Part
 from modelrouter.reply import Reply
 from modelrouter.server import sse
 from modelrouter.server.answering import Answering
 from modelrouter.tokens import Chance, TokenLogprobs
+from modelrouter.tools import ToolCall
 from modelrouter.trace import Fact
 
 
@@ -37,14 +39,37 @@ def _chance(chance: Chance) -> dict[str, Fact]:
     return {"token": chance.text, "logprob": chance.logprob, "bytes": list(chance.bytes)}
 
 
+def finish_reason(reply: Reply) -> str | None:
+    """Return why the answer ended, in OpenAI's words."""
+    return "tool_calls" if reply.tool_calls and reply.finish == "stop" else reply.finish
+
+
+def tool_calls(calls: Sequence[ToolCall]) -> list[dict[str, Fact]]:
+    """Return calls as a whole message has them."""
+    return [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in calls
+    ]
+
+
 def completion(reply: Reply) -> dict[str, Fact]:
     """Return a whole answer as `chat.completion`."""
-    message: Fact = {"role": "assistant", "content": reply.text}
+    calls = tool_calls(reply.tool_calls)
+    text = reply.text or None if calls else reply.text
+    message: dict[str, Fact] = {"role": "assistant", "content": text}
+    if reply.reasoning:
+        message["reasoning_content"] = reply.reasoning
+    if calls:
+        message["tool_calls"] = [*calls]
     choice: Fact = {
         "index": 0,
         "message": message,
         "logprobs": _logprobs(reply.logprobs) if reply.route.request.logprobs is not None else None,
-        "finish_reason": reply.finish,
+        "finish_reason": finish_reason(reply),
     }
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -67,6 +92,20 @@ class Chunks:
             "object": "chat.completion.chunk",
             "created": int(time.time()),
         }
+        self._calls = 0
+
+    def delta(self, part: Part) -> dict[str, Fact]:
+        """Return a part as what it adds to the message; a call comes whole."""
+        delta: dict[str, Fact] = {}
+        if part.reasoning:
+            delta["reasoning_content"] = part.reasoning
+        if part.text or not (part.reasoning or part.calls):
+            delta["content"] = part.text
+        if part.calls:
+            numbered = enumerate(tool_calls(part.calls), self._calls)
+            delta["tool_calls"] = [{"index": n, **call} for n, call in numbered]
+            self._calls += len(part.calls)
+        return delta
 
     def of(
         self,

@@ -4,6 +4,7 @@ Every key that clients send is taken: those that change nothing here are passed 
 ones; wishes that would change the answer and cannot be fulfilled are refused.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -12,30 +13,73 @@ from pydantic import BaseModel, Field
 from modelrouter import types
 from modelrouter.errors import RequestError
 from modelrouter.formats import ANY_OBJECT, AnswerFormat
+from modelrouter.server.bodies import Body
+from modelrouter.server.content import not_text, text_of
 from modelrouter.server.headers import public_headers, tags_in
 from modelrouter.server.sampling import SamplingFields
 from modelrouter.tokens import biases_of
+from modelrouter.tools import Tool, Toolbox, ToolCall
 
 
-class TextPart(BaseModel):
-    """A piece of a message's content."""
+class Function(BaseModel):
+    """A function that is called: its name, and its arguments as JSON text."""
 
-    type: Literal["text"]
-    text: str
+    name: str
+    arguments: str
 
 
-class ChatMessage(BaseModel):
-    """One turn. `developer` is the newer word for `system`."""
+class CalledTool(BaseModel):
+    """A call that the model has asked for before."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    tool_calls: list[Any] | None = Field(default=None, max_length=0)
+    id: str
+    function: Function
+
+
+class OfferedFunction(BaseModel):
+    """A function that may be called."""
+
+    name: str
+    description: str | None = None
+    parameters: Any = None
+
+
+class OfferedTool(BaseModel):
+    """A tool that may be called."""
+
+    type: str = "function"
+    function: OfferedFunction | None = None
+
+    def to_tool(self) -> Tool:
+        """Return the tool in our words; RequestError for one that only OpenAI could run."""
+        if self.type == "function" and self.function is None:
+            raise RequestError("a tool of the type function has no function")
+        if self.function is None or self.type != "function":
+            raise RequestError(
+                f"a tool of the type {self.type} cannot be offered: only functions can"
+            )
+        return Tool.of(self.function.name, self.function.description, self.function.parameters)
+
+
+class ChatMessage(Body):
+    """One turn. `developer` is the newer word for `system`; null is as good as no content."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[dict[str, Any]] = ""
+    tool_calls: list[CalledTool] = Field(default_factory=list)
+    tool_call_id: str | None = None
 
     def to_message(self) -> types.Message:
         """Return the turn in our words."""
-        parts = self.content
-        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
-        return types.Message("system" if self.role == "developer" else self.role, text)
+        role: types.Speaker = "system" if self.role == "developer" else self.role
+        if self.tool_calls and role != "assistant":
+            raise RequestError(f"a message of the role {self.role} cannot have tool_calls")
+        if (role == "tool") != (self.tool_call_id is not None):
+            raise RequestError("a message of the role tool, and no other, has a tool_call_id")
+        calls = (
+            ToolCall(call.id, call.function.name, call.function.arguments)
+            for call in self.tool_calls
+        )
+        return types.Message(role, text_of(self.content), tuple(calls), self.tool_call_id)
 
 
 class StreamOptions(BaseModel):
@@ -62,8 +106,13 @@ class ChatRequest(SamplingFields):
     """Ours: words for the policy's rules, as the header x-modelrouter-tags has them."""
 
     n: int | None = None
-    tools: list[Any] | None = None
+    tools: tuple[OfferedTool, ...] = ()
+    tool_choice: str | dict[str, Any] = "auto"
     functions: list[Any] | None = None
+    function_call: Any = None
+    audio: Any = None
+    modalities: list[str] | None = None
+    web_search_options: Any = None
     response_format: dict[str, Any] | None = None
     grammar: str | None = None
     json_schema: Any = None
@@ -88,6 +137,7 @@ class ChatRequest(SamplingFields):
             headers=public_headers(headers),
             logprobs=self._logprobs(),
             answer_format=self._answer_format(),
+            toolbox=self._toolbox(),
         )
 
     def _logprobs(self) -> int | None:
@@ -112,10 +162,28 @@ class ChatRequest(SamplingFields):
             )
         return wanted[0] if wanted else None
 
+    def _toolbox(self) -> Toolbox:
+        tools = tuple(tool.to_tool() for tool in self.tools)
+        match self.tool_choice:
+            case "auto" | "none" | "required" as calling:
+                return Toolbox(tools, calling)
+            case {"type": "function", "function": {"name": str(name)}}:
+                return Toolbox(tools, "required", name)
+        raise RequestError(
+            "tool_choice is none of auto, none, required and the name of one function: "
+            f"{json.dumps(self.tool_choice)[:80]}"
+        )
+
     def _refuse_unbuilt(self) -> None:
-        wishes = {"tools": self.tools, "functions": self.functions}
-        if refused := [wish for wish, value in wishes.items() if value]:
-            raise RequestError(f"this server cannot do {', '.join(refused)}")
+        """Raise RequestError for wishes that would make another answer and cannot be fulfilled."""
+        if self.functions or self.function_call:
+            raise RequestError(
+                "functions and function_call are of an API that is gone", hint="send tools"
+            )
+        if self.audio or {*(self.modalities or ())} - {"text"}:
+            raise not_text("audio")
+        if self.web_search_options is not None:
+            raise RequestError("this server cannot search the web")
 
 
 def _format_of(response_format: Mapping[str, Any]) -> AnswerFormat | None:

@@ -67,6 +67,21 @@ def write_config(folder: Path, model: Path, *settings: str, name: str = "tiny") 
     return path
 
 
+def with_template(model: Path, path: Path, template: str) -> Path:
+    """Write a copy of the tiny model with another chat template.
+
+    The header grows by whole steps of its alignment, so that all behind it keeps its distances.
+    """
+    content = model.read_bytes()
+    key = b"tokenizer.chat_template" + (8).to_bytes(4, "little")
+    start = content.index(key) + len(key)
+    end = start + 8 + int.from_bytes(content[start : start + 8], "little")
+    text = template.encode()
+    text += b" " * (-(len(text) - (end - start - 8)) % 32)
+    path.write_bytes(content[:start] + len(text).to_bytes(8, "little") + text + content[end:])
+    return path
+
+
 @dataclass(frozen=True)
 class Server:
     """A running `modelrouter serve`."""

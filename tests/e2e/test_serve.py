@@ -151,7 +151,7 @@ def test_a_client_that_leaves_frees_its_slot(
         (b"[]", "body: "),
         ({}, "messages: Field required"),
         ({"messages": []}, "messages: List should have at least 1 item"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: "),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role: "),
         ({"messages": [{"role": "user", "content": ""}]}, "the prompt is empty"),
         ({"messages": [{"role": "user", "content": "a\0b"}]}, "holds a NUL character"),
         ({**HI, "max_tokens": -1}, "max_tokens must be at least 0, got -1"),
@@ -162,7 +162,7 @@ def test_a_client_that_leaves_frees_its_slot(
         ({**HI, "logprobs": True, "top_logprobs": 21}, "top_logprobs must be from 0 to 20, got 21"),
         ({**HI, "logit_bias": {"5": 101}}, "logit_bias of token 5 must be from -100 to 100"),
         ({**HI, "logit_bias": {"99999": 1}}, "logit_bias names token 99,999; the model's"),
-        ({**HI, "tools": [{"type": "function"}]}, "this server cannot do tools"),
+        ({**HI, "tools": [{"type": "function"}]}, "a tool of the type function has no function"),
         ({**HI, "response_format": {"type": "xml"}}, "response_format xml is none of text, json_o"),
         ({**HI, "response_format": {"type": "json_schema"}}, "has no json_schema.schema"),
         ({**HI, "json_schema": {"type": "strin"}}, "the JSON schema cannot be used: Invalid type"),
@@ -172,7 +172,7 @@ def test_a_client_that_leaves_frees_its_slot(
         ({**HI, "grammar": "root ::= [a]", "json_schema": {}}, "only one of them may"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
-            "messages.0.content",
+            "content of the type image_url cannot be read",
         ),
     ],
 )

@@ -136,4 +136,4 @@ def test_words_do_not_change() -> None:
 
 def test_the_speakers_are_those_of_a_chat() -> None:
     """Surfaces check roles against this list."""
-    assert SPEAKERS == ("system", "user", "assistant")
+    assert SPEAKERS == ("system", "user", "assistant", "tool")
