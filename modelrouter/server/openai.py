@@ -14,7 +14,7 @@ from modelrouter.server import sse
 from modelrouter.server.answering import Answering, ClientGone, SignOfLife
 from modelrouter.server.errors import error_body
 from modelrouter.server.headers import decision_headers
-from modelrouter.server.openai_answer import Chunks, completion, finish_reason
+from modelrouter.server.openai_answer import Chunks, completion, explained, finish_reason
 from modelrouter.server.openai_request import ChatRequest
 from modelrouter.server.state import app_of
 from modelrouter.trace import Fact, Trace
@@ -70,7 +70,7 @@ async def _stream(answering: Answering, *, include_usage: bool) -> AsyncIterator
         return
     reply = answering.reply
     assert reply is not None
-    yield chunk.of(answering, {}, finish_reason(reply), modelrouter=reply.to_json())
+    yield chunk.of(answering, {}, finish_reason(reply), further=explained(reply))
     if include_usage:
         yield chunk.usage(reply)
     yield sse.DONE

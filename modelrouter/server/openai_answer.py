@@ -2,12 +2,13 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from modelrouter.chat import Part
 from modelrouter.reply import Reply
 from modelrouter.server import sse
 from modelrouter.server.answering import Answering
+from modelrouter.server.timings import timings
 from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.tools import ToolCall
 from modelrouter.trace import Fact
@@ -78,8 +79,14 @@ def completion(reply: Reply) -> dict[str, Fact]:
         "model": reply.model,
         "choices": [choice],
         "usage": _usage(reply),
-        "modelrouter": reply.to_json(),
+        **explained(reply),
     }
+
+
+def explained(reply: Reply) -> dict[str, Fact]:
+    """Return what the end of an answer says beside OpenAI's fields: llama.cpp's, and ours."""
+    assert reply.usage is not None
+    return {"timings": timings(reply.usage, reply.timings), "modelrouter": reply.to_json()}
 
 
 class Chunks:
@@ -113,9 +120,9 @@ class Chunks:
         delta: dict[str, Fact],
         finish: str | None = None,
         logprobs: Sequence[TokenLogprobs] = (),
-        **extra: Fact,
+        further: Mapping[str, Fact] | None = None,
     ) -> str:
-        """Return one chunk as an event."""
+        """Return one chunk as an event, with `further` fields beside OpenAI's."""
         choice: Fact = {
             "index": 0,
             "delta": delta,
@@ -123,7 +130,7 @@ class Chunks:
             "finish_reason": finish,
         }
         model = answering.reply.model if answering.reply else "auto"
-        return sse.event({**self._shared, "model": model, "choices": [choice], **extra})
+        return sse.event({**self._shared, "model": model, "choices": [choice], **(further or {})})
 
     def usage(self, reply: Reply) -> str:
         """Return the chunk that only tells the usage, for who asked for it."""

@@ -95,6 +95,7 @@ class ChatRequest(SamplingFields):
     model: str | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    n_predict: int | None = None
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -124,11 +125,10 @@ class ChatRequest(SamplingFields):
         """Return the request in our words; RequestError for what this server cannot do."""
         self._refuse_unbuilt()
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        newer, older = self.max_completion_tokens, self.max_tokens
         return types.Request(
             messages=tuple(message.to_message() for message in self.messages),
             model=self.model or None,
-            max_tokens=older if newer is None else newer,
+            max_tokens=self._most_tokens(),
             stop=tuple(stop),
             sampling={**self.overrides(), "logit_bias": biases_of(self.logit_bias or {})},
             use_cache=self.cache,
@@ -139,6 +139,16 @@ class ChatRequest(SamplingFields):
             answer_format=self._answer_format(),
             toolbox=self._toolbox(),
         )
+
+    def _most_tokens(self) -> int | None:
+        """Return the bound on the answer: OpenAI's newer key before its older, before llama.cpp's,
+        where any number below 0 is none.
+        """
+        if self.max_completion_tokens is not None:
+            return self.max_completion_tokens
+        if self.max_tokens is not None:
+            return self.max_tokens
+        return None if (self.n_predict or 0) < 0 else self.n_predict
 
     def _logprobs(self) -> int | None:
         if self.logprobs:

@@ -26,6 +26,14 @@ code = ["{name}"]
 general = ["{name}"]
 """
 
+TOOLS_TEMPLATE = (
+    "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}<tool_call>{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}"
+    "{% for call in message.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
+    "<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+)
+"""A template that knows tools, in the manner of the models that write `<tool_call>`."""
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:

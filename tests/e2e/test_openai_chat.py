@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import openai
 import pydantic
 import pytest
-from conftest import USER_HI, Serve, with_template, write_config
+from conftest import TOOLS_TEMPLATE, USER_HI, Serve, with_template, write_config
 
 Connect: TypeAlias = Callable[[str], openai.OpenAI]
 
@@ -111,12 +111,6 @@ def test_an_answer_of_a_pydantic_model(
         client.chat.completions.create(**HI, extra_body={"json_schema": {"type": "strin"}})
 
 
-TOOLS_TEMPLATE = (
-    "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}<tool_call>{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}"
-    "{% for call in message.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
-    "<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
-)
 WEATHER: Any = {
     "type": "function",
     "function": {
@@ -255,3 +249,26 @@ def test_all_that_changes_nothing_is_taken(client: openai.OpenAI) -> None:
     assert again is not None
     assert again.prompt_tokens_details is not None
     assert (again.prompt_tokens_details.cached_tokens or 0) > 0
+
+
+def test_the_end_tells_the_times(client: openai.OpenAI) -> None:
+    """Whole answers and the last chunk of a stream have llama.cpp's `timings`."""
+    asked: Any = {**HI, "extra_body": {"cache": False}}
+    whole: Any = client.chat.completions.create(**asked)
+    *_, last = client.chat.completions.create(**asked, stream=True)
+    for answer in (whole, last):
+        times = answer.timings
+        assert times["predicted_n"] == whole.usage.completion_tokens
+        assert times["prompt_n"] + times["cache_n"] == whole.usage.prompt_tokens
+        assert times["predicted_ms"] > 0
+        assert times["predicted_per_second"] > 0
+    assert last.timings["cache_n"] > 0
+
+
+def test_llama_cpps_name_for_the_bound(client: openai.OpenAI) -> None:
+    """`n_predict` bounds an answer where no key of OpenAI's does; -1 leaves it free."""
+    asked = {key: value for key, value in HI.items() if key != "max_tokens"}
+    bounded: Any = client.chat.completions.create(**asked, extra_body={"n_predict": 2})
+    assert bounded.usage.completion_tokens <= 2
+    both: Any = client.chat.completions.create(**asked, max_tokens=3, extra_body={"n_predict": -1})
+    assert both.usage.completion_tokens <= 3
