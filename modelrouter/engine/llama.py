@@ -12,7 +12,7 @@ import ctypes
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -25,7 +25,6 @@ from modelrouter.engine.backend import (
     check_seq,
     check_token,
 )
-from modelrouter.engine.constraint import Constraint, Vocabulary
 from modelrouter.engine.mapping import Mapped, unread
 from modelrouter.engine.protocol import Load
 from modelrouter.engine.sampling import ChainSampler, logits_of
@@ -33,6 +32,9 @@ from modelrouter.errors import EngineError, LoadFailed
 from modelrouter.memory.kv import StoredType, stored_types
 from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.types import Piece, Sampling
+
+if TYPE_CHECKING:
+    from modelrouter.engine.constraint import Constraint, Vocabulary
 
 GGML_TYPES: dict[StoredType, int] = {
     "f16": lib.GGML_TYPE_F16,
@@ -144,11 +146,19 @@ class LlamaBackend:
     def sampler(self, sampling: Sampling, grammar: str | None = None) -> Sampler:
         """Return a chain in llama.cpp's order: bias, penalties, top-k, top-p, min-p, draw."""
         check_biases(sampling, self._vocabulary)
-        constraint = None if grammar is None else Constraint(self._words, grammar)
+        constraint = None if grammar is None else self._constraint(grammar)
         return ChainSampler(self._context, self._vocabulary, sampling, constraint)
 
+    def _constraint(self, grammar: str) -> "Constraint":
+        # Imported here: 4 MiB that most workers never need.
+        from modelrouter.engine.constraint import Constraint  # noqa: PLC0415
+
+        return Constraint(self._words, grammar)
+
     @functools.cached_property
-    def _words(self) -> Vocabulary:
+    def _words(self) -> "Vocabulary":
+        from modelrouter.engine.constraint import Vocabulary  # noqa: PLC0415 - as above
+
         every = range(self._vocabulary)
         ends = [token for token in every if self.is_end(token)]
 

@@ -5,15 +5,17 @@ It knows logits and tokens; which passes made them is `llama.py`'s.
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
-from modelrouter.engine.constraint import Constraint
 from modelrouter.errors import EngineError
 from modelrouter.tokens import TokenBias
 from modelrouter.types import Sampling
+
+if TYPE_CHECKING:
+    from modelrouter.engine.constraint import Constraint
 
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """llama_token_data."""
@@ -39,7 +41,7 @@ class ChainSampler:
         context: Any,
         vocabulary: int,
         sampling: Sampling,
-        constraint: Constraint | None = None,
+        constraint: "Constraint | None" = None,
     ) -> None:
         """Make the chain for rows of `context`, whose vocabulary has so many tokens; it draws only
         what the constraint allows.
@@ -58,7 +60,7 @@ class ChainSampler:
             return self._sample_allowed(logits, self._constraint)
         return int(lib.llama_sampler_sample(self._chain, self._context, row))
 
-    def _sample_allowed(self, logits: Any, constraint: Constraint) -> int:
+    def _sample_allowed(self, logits: Any, constraint: "Constraint") -> int:
         """Put only the allowed tokens through the chain: its cuts and chances are theirs alone."""
         allowed = constraint.allowed()
         candidates = np.zeros(len(allowed), CANDIDATE)

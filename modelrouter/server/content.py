@@ -21,7 +21,10 @@ def _text_of_part(part: Mapping[str, Any]) -> str:
             return text
         case {"type": "refusal", "refusal": str(text)}:
             return text
-    raise not_text(str(part.get("type"))[:40])
+    kind = part.get("type")
+    if kind in {"text", "input_text", "output_text"} or not isinstance(kind, str):
+        raise RequestError("a part of a message's content has a type, and for text a text")
+    raise not_text(kind[:40])
 
 
 def not_text(kind: str) -> RequestError:

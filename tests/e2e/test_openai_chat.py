@@ -208,6 +208,10 @@ def test_reasoning_has_a_place_of_its_own(
             "content of the type image_url cannot be read: the models here take text",
         ),
         (
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            "a part of a message's content has a type, and for text a text",
+        ),
+        (
             {"messages": [*USER_HI, {"role": "tool", "content": "x"}]},
             "a message of the role tool, and no other, has a tool_call_id",
         ),

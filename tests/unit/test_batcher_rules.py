@@ -6,11 +6,11 @@ That they hold for any order of events is `properties/test_batcher.py`.
 from collections import Counter
 from typing import Any
 
-from modelrouter.engine.backend import EchoBackend
+from modelrouter.engine.backend import EchoBackend, Sampler
 from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
 from modelrouter.engine.drafts import LENGTHS
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
-from modelrouter.errors import EngineError
+from modelrouter.errors import EngineError, RequestError
 from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
 
 
@@ -355,3 +355,60 @@ def test_a_line_indented_less_ends_the_answer() -> None:
     assert "".join(event.text for event in texts if isinstance(event, Text)) == "  a\n  b"
     assert isinstance(end, Finished)
     assert (end.finish, end.usage.completion_tokens) == ("stop", 9)
+
+
+class HalfDumb(EchoBackend):
+    """Its token b is a control token, and its token x can be drawn by no grammar."""
+
+    def bytes_of(self, token: int) -> bytes:
+        """Return b"" for the control token."""
+        return b"" if token == ord("b") else super().bytes_of(token)
+
+    def sampler(self, sampling: Sampling, grammar: str | None = None) -> Sampler:
+        """Return a sampler that breaks off at an x."""
+        return BreaksOff(super().sampler(sampling, grammar))
+
+
+class BreaksOff:
+    """Draws as another sampler does, but no x."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        """Draw as `sampler` does."""
+        self._sampler = sampler
+        self.close = sampler.close
+
+    def sample(self, row: int) -> int:
+        """Return a token that is no x."""
+        token = self._sampler.sample(row)
+        if token == ord("x"):
+            raise RequestError("no x")
+        return token
+
+
+def half_dumb(*texts: str, spelled: tuple[str, ...] = ()) -> list[Event]:
+    """Return what comes of these prompts on a `HalfDumb` backend."""
+    desk = Desk()
+    desk.backend = HalfDumb(slots=3, context_tokens=256, batch_rows=200)
+    desk.batcher = Batcher(desk.backend, clock=lambda: desk.seconds)
+    for number, text in enumerate(texts):
+        wanted = Generation((Piece(text, special=False),), Sampling(), spelled=spelled)
+        desk.batcher.submit(Generate(number, wanted))
+    return desk.finish()
+
+
+def test_a_control_token_is_spelled_where_the_request_wants_it() -> None:
+    """It has no bytes; one that an answer is read by stands in the text all the same."""
+
+    def text(events: list[Event]) -> str:
+        return "".join(event.text for event in events if isinstance(event, Text))
+
+    assert text(half_dumb("abc")) == "ac"
+    assert text(half_dumb("abc", spelled=("b", "no token"))) == "abc"
+
+
+def test_an_answer_that_cannot_go_on_ends_alone() -> None:
+    """A sampler that finds no token fails its own request; the others of the pass go on."""
+    events = half_dumb("ax", "ab")
+    assert Failed(0, "bad_request", "no x", None) in events
+    assert [event.id for event in events if isinstance(event, Finished)] == [1]
+    assert [event.text for event in events if isinstance(event, Text) and event.id == 0] == ["a"]
