@@ -10,7 +10,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check mutants format classifier classifier-report clean \
         bench bench-decode bench-drafts bench-start bench-first-token bench-contention \
-        bench-niceness bench-footprint bench-65b soak soak-mix soak-cgroup soak-long
+        bench-niceness bench-footprint bench-forms bench-65b soak soak-mix soak-cgroup soak-long
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-start bench-decode bench-drafts bench-first-token bench-contention bench-niceness bench-footprint  ## every measurement
+bench: bench-start bench-decode bench-drafts bench-first-token bench-contention bench-niceness bench-footprint bench-forms  ## every measurement
 
 bench-start: $(VENV)/.dev  ## how long --help and the imports take
 	$(BIN)/python benchmarks/start.py
@@ -64,6 +64,9 @@ bench-65b: $(VENV)/.dev  ## a 65B larger than memory, plain llama.cpp and ours: 
 
 bench-footprint: $(VENV)/.dev  ## predicted memory beside real workers', over a zoo of models
 	$(BIN)/python benchmarks/footprint.py
+
+bench-forms: $(VENV)/.dev  ## answers held to a form beside free ones
+	$(BIN)/python benchmarks/forms.py
 
 soak: $(VENV)/.dev  ## the long proofs with real processes: about 10 minutes
 	$(BIN)/python benchmarks/soak/soak.py mix cgroup long
