@@ -11,6 +11,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from modelrouter.app import App
 from modelrouter.server import (
     admin,
+    anthropic,
     completions,
     health,
     llamacpp,
@@ -30,7 +31,8 @@ def create(app: App, door: Door) -> FastAPI:
     asgi = FastAPI(title="modelrouter", docs_url=None, redoc_url=None)
     asgi.state.app = app
     asgi.state.is_stopping = lambda: False  # whoever runs it knows better
-    dialects = (openai, completions, llamacpp, llamacpp_facts, models, ollama, ollama_models)
+    ollamas = (ollama, ollama_models)
+    dialects = (openai, completions, llamacpp, llamacpp_facts, models, anthropic, *ollamas)
     for part in (health, *dialects, admin):
         asgi.include_router(part.routes)
     add_error_handlers(asgi)

@@ -16,9 +16,10 @@ MEDIA_TYPE = "text/event-stream"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-def event(content: Any) -> str:
-    """Return one event with `content` as its data."""
-    return f"data: {json.dumps(content, ensure_ascii=False, separators=(',', ':'))}\n\n"
+def event(content: Any, name: str | None = None) -> str:
+    """Return one event with `content` as its data; some dialects name their events."""
+    start = "" if name is None else f"event: {name}\n"
+    return f"{start}data: {json.dumps(content, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
 def comment(text: str | None) -> str:

@@ -110,6 +110,15 @@ class Server:
         request = urllib.request.Request(self.url + path, data, headers)
         return self._fetch(request)
 
+    def read_all(self, path: str, body: Any) -> str:
+        """Post JSON and return all that comes, as it comes: of a stream, its text."""
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=50) as response:
+            text: str = response.read().decode()
+            return text
+
     def get(self, path: str, **headers: str) -> tuple[int, Any]:
         """Get a path and return the status and the JSON that came back."""
         return self._fetch(urllib.request.Request(self.url + path, headers=headers))
