@@ -22,8 +22,10 @@ WORKER_BYTES = 24 * 2**20
 """A worker without a model: the interpreter, numpy, llama.cpp. Measured: 22.4 MiB anonymous. The
 libraries' own pages, another 20 MiB, are files': shared by all workers, and the kernel's to take.
 """
-RUNNING_BYTES = 2 * 2**20
-"""What a worker takes when it decodes for the first time. Measured: 0.6 to 1 MiB; rounded up."""
+RUNNING_BYTES = 4 * 2**20
+"""What a worker takes beyond a probe: modules and threads of its own, and what decoding for the
+first time allocates. Measured: 1.9 to 2.7 MiB; rounded up.
+"""
 THREAD_BYTES = 80 * 2**10
 """A thread of llama.cpp's: its stack. Measured: 75 KiB. There may be one for each processor."""
 TOKEN_BYTES = 160
@@ -31,8 +33,8 @@ TOKEN_BYTES = 160
 Measured over 4,096 to 131,072 tokens: 147 to 160 bytes.
 """
 CANDIDATE_BYTES = 12
-"""What a sampler notes of each token of the vocabulary: number, logit, probability. One at a time
-draws.
+"""What a sampler notes of each token of the vocabulary: number, logit, probability. Each sequence's
+keeps its own from its first draw on.
 """
 
 CELL_BYTES = 64
@@ -133,7 +135,7 @@ def running_bytes(facts: GgufFacts, context_tokens: int, slots: int) -> int:
     """Return what a worker takes beyond its buffers once all its slots' contexts are full."""
     threads = THREAD_BYTES * (os.cpu_count() or 1)
     tokens = TOKEN_BYTES * context_tokens * slots
-    return RUNNING_BYTES + threads + tokens + CANDIDATE_BYTES * facts.vocab_size
+    return RUNNING_BYTES + threads + tokens + CANDIDATE_BYTES * facts.vocab_size * slots
 
 
 def computing_bytes(facts: GgufFacts, batch_rows: int, graph_bytes: int) -> int:
