@@ -10,11 +10,8 @@ from typing import Any
 from modelrouter import types
 from modelrouter.engine.fim_prompts import hole_in
 from modelrouter.errors import RequestError
-from modelrouter.server.headers import from_headers
+from modelrouter.server.headers import answers_given, from_headers
 from modelrouter.server.sampling import SamplingFields
-
-ONE_ANSWER = {"x-modelrouter-n": "1"}
-"""Said where more answers were asked for: each would cost as much again."""
 
 
 class Completing(SamplingFields):
@@ -53,7 +50,7 @@ class Completing(SamplingFields):
 
     def said(self) -> dict[str, str]:
         """Return a header where the caller gets less than was asked for."""
-        return {} if max(self.n, self.n_cmpl, self.best_of) <= 1 else ONE_ANSWER
+        return answers_given(max(self.n, self.n_cmpl, self.best_of))
 
     def _shared(self, headers: Mapping[str, str]) -> dict[str, Any]:
         if self.grammar or self.json_schema is not None:

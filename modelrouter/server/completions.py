@@ -23,6 +23,7 @@ from modelrouter.server.answering import Answering, SignOfLife
 from modelrouter.server.bodies import Body, JsonRoute
 from modelrouter.server.completing import Completing, one_text
 from modelrouter.server.errors import error_body
+from modelrouter.server.openai_answer import usage
 from modelrouter.tokens import TokenLogprobs, biases_of
 from modelrouter.trace import Fact
 from modelrouter.types import Extra, Hole
@@ -190,18 +191,6 @@ async def _answer(
         )
     answer.headers.update(body.said())
     return answer
-
-
-def usage(reply: Reply) -> Fact:
-    """Return the counts of tokens as OpenAI has them."""
-    counts = reply.usage
-    assert counts is not None
-    return {
-        "prompt_tokens": counts.prompt_tokens,
-        "completion_tokens": counts.completion_tokens,
-        "total_tokens": counts.prompt_tokens + counts.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
-    }
 
 
 def _text(text: str, logprobs: Sequence[TokenLogprobs]) -> dict[str, Fact]:

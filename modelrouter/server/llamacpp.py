@@ -20,6 +20,7 @@ from modelrouter.server.answering import Answering, SignOfLife
 from modelrouter.server.bodies import Body, JsonRoute
 from modelrouter.server.completing import Completing, one_text
 from modelrouter.server.errors import error_body
+from modelrouter.server.timings import timings
 from modelrouter.trace import Fact
 from modelrouter.types import Extra, Hole
 
@@ -139,25 +140,6 @@ def _stop_type(reply: Reply) -> str:
     if reply.stopped_by is not None:
         return "word"
     return "eos" if reply.finish == "stop" else "limit"
-
-
-def timings(usage: types.Usage, times: types.Timings) -> dict[str, Fact]:
-    """Return the times of an answer as llama.cpp tells them: `prompt_n` tokens were read anew."""
-    prompt_n = usage.prompt_tokens - usage.cached_tokens
-    return {
-        "cache_n": usage.cached_tokens,
-        **_pace("prompt", prompt_n, times.prefill_seconds),
-        **_pace("predicted", usage.completion_tokens, times.decode_seconds),
-    }
-
-
-def _pace(what: str, tokens: int, seconds: float) -> dict[str, Fact]:
-    return {
-        f"{what}_n": tokens,
-        f"{what}_ms": round(seconds * 1000, 3),
-        f"{what}_per_token_ms": round(seconds * 1000 / tokens, 3) if tokens else 0.0,
-        f"{what}_per_second": round(tokens / seconds, 3) if seconds else 0.0,
-    }
 
 
 def _chosen(answer: dict[str, Fact], fields: Sequence[str]) -> dict[str, Fact]:

@@ -14,15 +14,15 @@ from modelrouter.tools import ToolCall
 from modelrouter.trace import Fact
 
 
-def _usage(reply: Reply) -> Fact:
-    usage = reply.usage
-    if usage is None:
-        return None
+def usage(reply: Reply) -> dict[str, Fact]:
+    """Return the counts of a whole answer's tokens."""
+    counts = reply.usage
+    assert counts is not None
     return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "prompt_tokens": counts.prompt_tokens,
+        "completion_tokens": counts.completion_tokens,
+        "total_tokens": counts.prompt_tokens + counts.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
     }
 
 
@@ -78,7 +78,7 @@ def completion(reply: Reply) -> dict[str, Fact]:
         "created": int(time.time()),
         "model": reply.model,
         "choices": [choice],
-        "usage": _usage(reply),
+        "usage": usage(reply),
         **explained(reply),
     }
 
@@ -135,5 +135,5 @@ class Chunks:
     def usage(self, reply: Reply) -> str:
         """Return the chunk that only tells the usage, for who asked for it."""
         return sse.event(
-            {**self._shared, "model": reply.model, "choices": [], "usage": _usage(reply)}
+            {**self._shared, "model": reply.model, "choices": [], "usage": usage(reply)}
         )
