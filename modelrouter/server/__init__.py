@@ -20,6 +20,7 @@ from modelrouter.server import (
     ollama,
     ollama_models,
     openai,
+    responses,
 )
 from modelrouter.server.errors import add_error_handlers
 from modelrouter.server.gate import Door, Gate
@@ -31,9 +32,9 @@ def create(app: App, door: Door) -> FastAPI:
     asgi = FastAPI(title="modelrouter", docs_url=None, redoc_url=None)
     asgi.state.app = app
     asgi.state.is_stopping = lambda: False  # whoever runs it knows better
-    ollamas = (ollama, ollama_models)
-    dialects = (openai, completions, llamacpp, llamacpp_facts, models, anthropic, *ollamas)
-    for part in (health, *dialects, admin):
+    openais = (openai, responses, completions, models)
+    others = (llamacpp, llamacpp_facts, anthropic, ollama, ollama_models)
+    for part in (health, *openais, *others, admin):
         asgi.include_router(part.routes)
     add_error_handlers(asgi)
     _add_middleware(asgi, door)
