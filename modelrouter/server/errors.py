@@ -3,7 +3,7 @@
 It knows the three shapes of bodies that clients read, not who raises what.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -49,6 +49,10 @@ ANTHROPIC_TYPES: Mapping[int, str] = {
 RETRY_SECONDS: Mapping[int, int] = {429: 5, 503: 5, 504: 60, 507: 3600}
 """When to come back. To ask a 504 or 507 again the same way is no use: whoever does all the same
 should not do it soon."""
+
+SHOWN_WRONGS = 8
+SHOWN_PLACE = 200
+"""Of the places where a body is wrong so many are told, and of each so many characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,7 @@ def add_error_handlers(asgi: FastAPI) -> None:
 
     @asgi.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        said = "; ".join(_wrong(each) for each in error.errors())
-        return _answer(request, Failure(400, said, "bad_request"))
+        return _answer(request, Failure(400, _all_wrong(error.errors()), "bad_request"))
 
     @asgi.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> JSONResponse:
@@ -177,9 +180,18 @@ def _kind(kinds: Mapping[int, str], status: int, otherwise: str) -> str:
     return kinds.get(status, "invalid_request_error" if status < 500 else otherwise)
 
 
+def _all_wrong(wrongs: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is wrong with a body: of a nested one there may be more to say than was sent."""
+    said = [_wrong(each) for each in wrongs[:SHOWN_WRONGS]]
+    more = len(wrongs) - len(said)
+    return "; ".join([*said, f"and {more:,} more"] if more else said)
+
+
 def _wrong(wrong: Mapping[str, Any]) -> str:
     """Return what is wrong with a body in one place of it."""
     if wrong["type"] == "json_invalid":
         return f"body: {wrong['msg']} at character {wrong['loc'][-1]}: {wrong['ctx']['error']}"
     place = ".".join(str(step) for step in wrong["loc"] if step != "body") or "body"
+    if len(place) > SHOWN_PLACE:
+        place = f"{place[:SHOWN_PLACE]}..."
     return f"{place}: {wrong['msg']}"
