@@ -4,9 +4,9 @@ Field names and shapes are those of Anthropic's Messages API. Known wishes that 
 fulfil are refused; fields it does not know are passed over.
 """
 
+import json
 import re
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -14,15 +14,15 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from modelrouter import types
-from modelrouter.errors import ModelRouterError, RequestError
-from modelrouter.reply import Reply
-from modelrouter.server import exchange, sse
-from modelrouter.server.answering import Answering, SignOfLife
+from modelrouter.errors import RequestError
+from modelrouter.formats import AnswerFormat
+from modelrouter.server import exchange
+from modelrouter.server.anthropic_answer import events, message
 from modelrouter.server.bodies import Body
 from modelrouter.server.content import not_text
-from modelrouter.server.errors import anthropic_body, error_body
 from modelrouter.server.headers import from_headers
 from modelrouter.server.sampling import SamplingFields
+from modelrouter.tools import Calling, Tool, Toolbox, ToolCall
 from modelrouter.trace import Fact
 
 routes = APIRouter(prefix="/v1/messages")
@@ -34,12 +34,35 @@ model; left in, no prompt would begin like the one before, and all of it be read
 THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 """Blocks of earlier answers that a model is not shown again."""
 
+Choice = Literal["auto", "any", "tool", "none"]
+
+CALLING: Mapping[Choice, Calling] = {
+    "auto": "auto",
+    "any": "required",
+    "tool": "required",
+    "none": "none",
+}
+"""What the types of `tool_choice` are in our words."""
+
 
 class Block(Body):
-    """A block of a message's content."""
+    """A block of a message's content: text, a call, or what a tool answered to one."""
 
     type: str
     text: str = ""
+    id: str = ""
+    name: str = ""
+    input: dict[str, Any] = Field(default_factory=dict)
+    tool_use_id: str = ""
+    content: "str | tuple[Block, ...]" = ""
+
+    def to_call(self) -> ToolCall:
+        """Return a `tool_use` block in our words."""
+        return ToolCall(self.id, self.name, json.dumps(self.input, ensure_ascii=False))
+
+    def to_answer(self) -> types.Message:
+        """Return a `tool_result` block as a turn in our words."""
+        return types.Message("tool", _text_of(self.content), tool_call_id=self.tool_use_id)
 
 
 class Turn(Body):
@@ -48,9 +71,60 @@ class Turn(Body):
     role: Literal["user", "assistant"]
     content: str | tuple[Block, ...]
 
-    def to_message(self) -> types.Message:
-        """Return the turn in our words."""
-        return types.Message(self.role, _text_of(self.content))
+    def to_messages(self) -> list[types.Message]:
+        """Return the turn in our words: what tools answered comes first, as turns of their own."""
+        if isinstance(self.content, str):
+            return [types.Message(self.role, self.content)]
+        results = [block for block in self.content if block.type == "tool_result"]
+        uses = [block for block in self.content if block.type == "tool_use"]
+        rest = tuple(b for b in self.content if b.type not in {"tool_result", "tool_use"})
+        if results and self.role != "user":
+            raise RequestError("a tool_result block stands in a message of the user's")
+        if uses and self.role != "assistant":
+            raise RequestError("a tool_use block stands in a message of the assistant's")
+        answers = [block.to_answer() for block in results]
+        if answers and not rest:
+            return answers
+        calls = tuple(block.to_call() for block in uses)
+        return [*answers, types.Message(self.role, _text_of(rest), calls)]
+
+
+class OfferedTool(Body):
+    """A tool that may be called. Those with another type are Anthropic's own."""
+
+    type: str = "custom"
+    name: str = ""
+    description: str = ""
+    input_schema: Any = None
+
+    def to_tool(self) -> Tool:
+        """Return the tool in our words; RequestError for one that only Anthropic could run."""
+        if self.type != "custom":
+            raise RequestError(
+                f"a tool of the type {self.type[:40]} cannot be offered: "
+                "only those with an input_schema can"
+            )
+        return Tool.of(self.name, self.description, self.input_schema)
+
+
+class ToolChoice(Body):
+    """Whether a tool must be called, and which."""
+
+    type: Choice = "auto"
+    name: str | None = None
+
+
+class Form(Body):
+    """The form that the answer is held to."""
+
+    type: Literal["json_schema"]
+    schema_: Any = Field(alias="schema")
+
+
+class OutputConfig(Body):
+    """What is wanted of the answer."""
+
+    format: Form | None = None
 
 
 class Conversation(SamplingFields):
@@ -59,12 +133,11 @@ class Conversation(SamplingFields):
     model: str = ""
     messages: Annotated[tuple[Turn, ...], Field(min_length=1)]
     system: str | tuple[Block, ...] = ""
-    tools: tuple[Any, ...] = ()
+    tools: tuple[OfferedTool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
 
     def to_messages(self) -> tuple[types.Message, ...]:
         """Return the conversation in our words; RequestError for what this server cannot do."""
-        if self.tools:
-            raise RequestError("this server cannot do tools")
         if self.messages[-1].role == "assistant":
             raise RequestError(
                 "the last message is the assistant's; no model here goes on with a begun answer",
@@ -72,7 +145,13 @@ class Conversation(SamplingFields):
             )
         system = BILLING_LINE.sub("", _text_of(self.system))
         first = (types.Message("system", system),) if system else ()
-        return (*first, *(turn.to_message() for turn in self.messages))
+        return (*first, *(each for turn in self.messages for each in turn.to_messages()))
+
+    def toolbox(self) -> Toolbox:
+        """Return the tools in our words."""
+        tools = tuple(tool.to_tool() for tool in self.tools)
+        only = self.tool_choice.name if self.tool_choice.type == "tool" else None
+        return Toolbox(tools, CALLING[self.tool_choice.type], only)
 
 
 class MessageBody(Conversation):
@@ -81,15 +160,19 @@ class MessageBody(Conversation):
     max_tokens: int
     stop_sequences: tuple[str, ...] = ()
     stream: bool = False
+    output_config: OutputConfig = OutputConfig()
 
     def to_request(self, request: Request) -> types.Request:
         """Return the request in our words; RequestError for what this server cannot do."""
+        form = self.output_config.format
         return types.Request(
             messages=self.to_messages(),
             model=self.model or None,
             max_tokens=self.max_tokens,
             stop=self.stop_sequences,
             sampling=self.overrides(),
+            answer_format=None if form is None else AnswerFormat.of_schema(form.schema_),
+            toolbox=self.toolbox(),
             **from_headers(request.headers),
         )
 
@@ -99,8 +182,8 @@ async def messages(body: MessageBody, request: Request) -> Response:
     """Answer a conversation, as a whole or as a stream."""
     wanted = body.to_request(request)
     if body.stream:
-        return await exchange.streamed(request, wanted, _events)
-    return await exchange.whole(request, wanted, _message)
+        return await exchange.streamed(request, wanted, events)
+    return await exchange.whole(request, wanted, message)
 
 
 @routes.post("/count_tokens", response_model=None)
@@ -109,7 +192,8 @@ async def count_tokens(body: Conversation) -> dict[str, Fact]:
 
     Only the model that will answer counts exactly, and to load one may take minutes.
     """
-    return {"input_tokens": types.Request(messages=body.to_messages()).prompt_tokens}
+    wanted = types.Request(messages=body.to_messages(), toolbox=body.toolbox())
+    return {"input_tokens": wanted.prompt_tokens}
 
 
 def _text_of(content: str | tuple[Block, ...]) -> str:
@@ -117,87 +201,5 @@ def _text_of(content: str | tuple[Block, ...]) -> str:
         return content
     blocks = [block for block in content if block.type not in THOUGHTS]
     if (other := next((b.type for b in blocks if b.type != "text"), None)) is not None:
-        raise not_text(other)
+        raise not_text(other[:40])
     return "\n".join(block.text for block in blocks)
-
-
-def _message(reply: Reply) -> dict[str, Fact]:
-    return {
-        **_head(reply),
-        "content": [{"type": "text", "text": reply.text}],
-        **_stop(reply),
-        "usage": _usage(reply),
-    }
-
-
-def _head(reply: Reply) -> dict[str, Fact]:
-    return {
-        "id": f"msg_{uuid.uuid4().hex}",
-        "type": "message",
-        "role": "assistant",
-        "model": reply.model,
-    }
-
-
-def _stop(reply: Reply) -> dict[str, Fact]:
-    reason = "max_tokens" if reply.finish == "length" else "end_turn"
-    if reply.stopped_by is not None:
-        reason = "stop_sequence"
-    return {"stop_reason": reason, "stop_sequence": reply.stopped_by}
-
-
-def _usage(reply: Reply) -> dict[str, Fact]:
-    """Return the counts; until the prompt is read there is only a guess, as in a stream's start."""
-    guess = types.Usage(reply.route.request.prompt_tokens, 0, 0)
-    usage = guess if reply.usage is None else reply.usage
-    return {
-        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": usage.cached_tokens,
-        "output_tokens": usage.completion_tokens,
-    }
-
-
-async def _events(answering: Answering) -> AsyncIterator[str]:
-    """Yield the answer's events; nothing but pings until it is known who answers."""
-    has_begun = False
-    try:
-        async for text in answering.texts():
-            if isinstance(text, SignOfLife):
-                yield _event("ping")
-                continue
-            if not has_begun:
-                yield _start(answering)
-                has_begun = True
-            yield _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
-    except ModelRouterError as error:
-        yield sse.event(error_body(error, anthropic_body), "error")
-        return
-    if not has_begun:
-        yield _start(answering)
-    reply = answering.reply
-    assert reply is not None
-    yield _event("content_block_stop", index=0)
-    yield _event("message_delta", delta=_stop(reply), usage=_usage(reply))
-    yield _event("message_stop")
-
-
-def _start(answering: Answering) -> str:
-    """Return the events before the first text."""
-    reply = answering.reply
-    assert reply is not None
-    message: Fact = {
-        **_head(reply),
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": _usage(reply),
-    }
-    begin = _event("message_start", message=message)
-    return begin + _event(
-        "content_block_start", index=0, content_block={"type": "text", "text": ""}
-    )
-
-
-def _event(kind: str, **fields: Fact) -> str:
-    return sse.event({"type": kind, **fields}, kind)

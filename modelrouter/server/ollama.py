@@ -4,17 +4,23 @@ Field names and shapes are those of Ollama's API. What it lists is in `ollama_mo
 wishes that this server cannot fulfil are refused; fields it does not know are passed over.
 """
 
+import itertools
+import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import Field
 
 from modelrouter import types
+from modelrouter.chat import Part
 from modelrouter.engine.fim_prompts import hole_in
 from modelrouter.errors import ModelRouterError, RequestError
+from modelrouter.formats import ANY_OBJECT, AnswerFormat
 from modelrouter.reply import Reply
 from modelrouter.server import exchange, ndjson
 from modelrouter.server.answering import Answering, SignOfLife
@@ -23,14 +29,16 @@ from modelrouter.server.content import not_text
 from modelrouter.server.errors import error_body, ollama_body
 from modelrouter.server.headers import from_headers, waited_ms
 from modelrouter.server.ollama_models import name_of, offered_as
+from modelrouter.server.openai_request import OfferedTool
 from modelrouter.server.sampling import SamplingFields
 from modelrouter.server.state import app_of
+from modelrouter.tools import Toolbox, ToolCall
 from modelrouter.trace import Fact
 
 routes = APIRouter(prefix="/api", route_class=JsonRoute)
 
-Part: TypeAlias = Callable[[str], dict[str, Fact]]
-"""A piece of an answer's text as the route has it."""
+Shape: TypeAlias = Callable[[Part], dict[str, Fact]]
+"""A piece of an answer as the route has it."""
 
 
 class Options(SamplingFields):
@@ -71,10 +79,11 @@ class Asked(Body):
         """True unless the caller wants the answer whole."""
         return self.stream is not False
 
-    def refuse_unbuilt(self) -> None:
-        """Raise RequestError for what no model here can do."""
-        if self.format:
-            raise RequestError("this server cannot do format")
+    def answer_format(self) -> AnswerFormat | None:
+        """Return what the answer is held to: "json", or a JSON schema."""
+        if not self.format:
+            return None
+        return ANY_OBJECT if self.format == "json" else AnswerFormat.of_schema(self.format)
 
 
 class GenerateBody(Asked):
@@ -110,7 +119,6 @@ class GenerateBody(Asked):
         )
 
     def _refuse_unbuilt(self) -> None:
-        self.refuse_unbuilt()
         if self.images:
             raise not_text("image")
         if self.template:
@@ -127,35 +135,72 @@ class GenerateBody(Asked):
             raise RequestError("a raw prompt has no place for system")
 
 
+class Function(Body):
+    """A function that is called; here its arguments are an object."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class CalledTool(Body):
+    """A call that the model has asked for before. Older clients give it no id."""
+
+    id: str = ""
+    function: Function
+
+
 class ChatMessage(Body):
     """One turn."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
     images: tuple[Any, ...] = ()
-
-    def to_message(self) -> types.Message:
-        """Return the turn in our words."""
-        if self.images:
-            raise not_text("image")
-        return types.Message(self.role, self.content)
+    tool_calls: tuple[CalledTool, ...] = ()
+    tool_call_id: str = ""
 
 
 class ChatBody(Asked):
     """The body of `/api/chat`."""
 
     messages: tuple[ChatMessage, ...] = ()
-    tools: tuple[Any, ...] = ()
+    tools: tuple[OfferedTool, ...] = ()
 
     def to_request(self, request: Request) -> types.Request:
         """Return the request in our words; RequestError for what this server cannot do."""
-        self.refuse_unbuilt()
-        if self.tools:
-            raise RequestError("this server cannot do tools")
         return types.Request(
-            messages=tuple(message.to_message() for message in self.messages),
+            messages=tuple(_turns(self.messages)),
+            toolbox=Toolbox(tuple(tool.to_tool() for tool in self.tools)),
             **_shared(self, name_of(self.model, app_of(request).catalogue), request.headers),
         )
+
+
+def _turns(messages: Iterable[ChatMessage]) -> Iterator[types.Message]:
+    """Yield the turns in our words. Calls without an id are numbered, and the tools' answers that
+    name none belong to them in their order.
+    """
+    numbers = itertools.count(1)
+    unanswered: deque[str] = deque()
+    for message in messages:
+        if message.images:
+            raise not_text("image")
+        calls = tuple(_call(each, next(numbers)) for each in message.tool_calls)
+        unanswered += (call.id for call in calls)
+        if message.role != "tool":
+            yield types.Message(message.role, message.content, calls)
+            continue
+        if message.tool_call_id in unanswered:
+            unanswered.remove(message.tool_call_id)
+            answered = message.tool_call_id
+        elif unanswered:
+            answered = unanswered.popleft()
+        else:
+            raise RequestError("a message of the role tool answers no call before it")
+        yield types.Message("tool", message.content, tool_call_id=answered)
+
+
+def _call(called: CalledTool, number: int) -> ToolCall:
+    arguments = json.dumps(called.function.arguments, ensure_ascii=False)
+    return ToolCall(called.id or f"call{number:05}", called.function.name, arguments)
 
 
 def _shared(body: Asked, model: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -164,6 +209,7 @@ def _shared(body: Asked, model: str, headers: Mapping[str, str]) -> dict[str, An
         "max_tokens": body.options.max_tokens,
         "stop": body.options.stops,
         "sampling": body.options.drawing(),
+        "answer_format": body.answer_format(),
         **from_headers(headers),
     }
 
@@ -184,43 +230,59 @@ async def chat(body: ChatBody, request: Request) -> Response:
     return await _answer(body, body.to_request(request), _message, request)
 
 
-def _response(text: str) -> dict[str, Fact]:
-    return {"response": text}
+def _response(part: Part) -> dict[str, Fact]:
+    return {"response": part.text, **_thinking(part)}
 
 
-def _message(text: str) -> dict[str, Fact]:
-    return {"message": {"role": "assistant", "content": text}}
+def _message(part: Part) -> dict[str, Fact]:
+    message: dict[str, Fact] = {"role": "assistant", "content": part.text, **_thinking(part)}
+    if part.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "function": {"name": call.name, "arguments": json.loads(call.arguments)},
+            }
+            for call in part.calls
+        ]
+    return {"message": message}
 
 
-async def _answer(body: Asked, wanted: types.Request, part: Part, request: Request) -> Response:
+def _thinking(part: Part) -> dict[str, Fact]:
+    return {"thinking": part.reasoning} if part.reasoning else {}
+
+
+async def _answer(body: Asked, wanted: types.Request, shape: Shape, request: Request) -> Response:
     if not body.is_streamed:
-        return await exchange.whole(
-            request, wanted, lambda reply: _line(reply.model, part(reply.text), **_end(reply))
-        )
+        return await exchange.whole(request, wanted, lambda reply: _whole(reply, shape))
     return await exchange.streamed(
         request,
         wanted,
-        lambda answering: _lines(answering, wanted.model or "", part),
+        lambda answering: _lines(answering, wanted.model or "", shape),
         ndjson.response,
     )
 
 
-async def _lines(answering: Answering, asked: str, part: Part) -> AsyncIterator[str]:
+def _whole(reply: Reply, shape: Shape) -> dict[str, Fact]:
+    everything = Part(reply.text, reply.reasoning, tuple(reply.tool_calls))
+    return _line(reply.model, shape(everything), **_end(reply))
+
+
+async def _lines(answering: Answering, asked: str, shape: Shape) -> AsyncIterator[str]:
     """Yield the answer's lines; a sign of life is a line without text, and so is the last.
 
     Until it is known who answers, `model` is the name that was `asked` for.
     """
     try:
-        async for text in answering.texts():
+        async for part in answering.parts():
             model = asked if answering.reply is None else answering.reply.model
-            shown = "" if isinstance(text, SignOfLife) else text
-            yield ndjson.line(_line(model, part(shown), done=False))
+            shown = Part() if isinstance(part, SignOfLife) else part
+            yield ndjson.line(_line(model, shape(shown), done=False))
     except ModelRouterError as error:
         yield ndjson.line(error_body(error, ollama_body))
         return
     reply = answering.reply
     assert reply is not None
-    yield ndjson.line(_line(reply.model, part(""), **_end(reply)))
+    yield ndjson.line(_line(reply.model, shape(Part()), **_end(reply)))
 
 
 def _line(model: str, part: dict[str, Fact], **rest: Fact) -> dict[str, Fact]:
@@ -244,7 +306,7 @@ def _end(reply: Reply) -> dict[str, Fact]:
     }
 
 
-async def _hold(body: Asked, part: Part, request: Request) -> Response:
+async def _hold(body: Asked, shape: Shape, request: Request) -> Response:
     """Load the model that the body names, or unload it; whom `auto` means shows only a prompt.
 
     Of a role it is the first model. Other values of keep_alive change nothing: what stays loaded
@@ -257,7 +319,7 @@ async def _hold(body: Asked, part: Part, request: Request) -> Response:
         work = app.scheduler.unload if is_unload else app.scheduler.load
         await work(specs[0].name)
     reason = "unload" if is_unload else "load"
-    return JSONResponse(_line(model, part(""), done=True, done_reason=reason))
+    return JSONResponse(_line(model, shape(Part()), done=True, done_reason=reason))
 
 
 def _is_zero(keep_alive: str | float | None) -> bool:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import HTTPException
 from fastapi.responses import PlainTextResponse
 
+from modelrouter.chat.families import family_of
 from modelrouter.config import RESERVED_NAME
 from modelrouter.errors import NoModel, NotOffered, UnknownModel, did_you_mean
 from modelrouter.registry import Catalogue, ModelSpec
@@ -70,13 +71,18 @@ async def show(body: ShowBody, request: Request) -> dict[str, Fact]:
     offered = offered_as(name_of(body.model or body.name, catalogue), catalogue)
     spec = offered.largest
     can_insert = any(spec.fim for spec in offered.specs)
+    can_call = any(spec.chat and family_of(spec.chat.template) for spec in offered.specs)
     return {
         "modelfile": f"FROM {offered.name}",
         "parameters": "" if spec is None else f"num_ctx {spec.context_tokens}",
         "template": INSERT_TEMPLATE if can_insert else "{{ .Prompt }}",
         "details": _details(spec),
         "model_info": {} if spec is None else _model_info(spec),
-        "capabilities": ["completion", *(["insert"] if can_insert else [])],
+        "capabilities": [
+            "completion",
+            *(["insert"] if can_insert else []),
+            *(["tools"] if can_call else []),
+        ],
         "modified_at": _modified_at(spec),
     }
 

@@ -15,7 +15,7 @@ from modelrouter.errors import RequestError
 from modelrouter.formats import ANY_OBJECT, AnswerFormat
 from modelrouter.server.bodies import Body
 from modelrouter.server.content import not_text, text_of
-from modelrouter.server.headers import public_headers, tags_in
+from modelrouter.server.headers import from_headers
 from modelrouter.server.sampling import SamplingFields
 from modelrouter.tokens import biases_of
 from modelrouter.tools import Tool, Toolbox, ToolCall
@@ -124,6 +124,7 @@ class ChatRequest(SamplingFields):
     def to_request(self, headers: Mapping[str, str]) -> types.Request:
         """Return the request in our words; RequestError for what this server cannot do."""
         self._refuse_unbuilt()
+        from_header = from_headers(headers)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return types.Request(
             messages=tuple(message.to_message() for message in self.messages),
@@ -132,9 +133,9 @@ class ChatRequest(SamplingFields):
             stop=tuple(stop),
             sampling={**self.overrides(), "logit_bias": biases_of(self.logit_bias or {})},
             use_cache=self.cache,
-            seconds=self.timeout,
-            tags=frozenset(self.tags) | tags_in(headers),
-            headers=public_headers(headers),
+            seconds=from_header["seconds"] if self.timeout is None else self.timeout,
+            tags=from_header["tags"] | frozenset(self.tags),
+            headers=from_header["headers"],
             logprobs=self._logprobs(),
             answer_format=self._answer_format(),
             toolbox=self._toolbox(),

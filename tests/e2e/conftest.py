@@ -1,7 +1,9 @@
 """The program as people run it: real processes, real sockets, the starter model and tiny ones."""
 
+import functools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -34,6 +36,14 @@ TOOLS_TEMPLATE = (
 )
 """A template that knows tools, in the manner of the models that write `<tool_call>`."""
 
+PARIS: Any = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+"""A schema that one object fits."""
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
@@ -58,6 +68,31 @@ def run(tmp_path: Path) -> Run:
         )
 
     return run_program
+
+
+@pytest.fixture(scope="session")
+def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return who installs a package for Node, once, and returns its folder; where it cannot be had
+    the test is skipped, and the reason said.
+    """
+
+    @functools.cache
+    def folder_of(package: str) -> Path:
+        if shutil.which("node") is None or shutil.which("npm") is None:
+            pytest.skip("node and npm are not installed")
+        folder = tmp_path_factory.mktemp("node")
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", package]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, check=False, timeout=45
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"npm did not install {package} within 45 s")
+        if done.returncode:
+            pytest.skip(f"npm cannot install {package}: {done.stderr.strip()[-200:]}")
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture

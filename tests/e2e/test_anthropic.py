@@ -1,12 +1,13 @@
 """Anthropic's dialect over real sockets, with PyPI's `anthropic` as one of its clients."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anthropic
 import pytest
-from conftest import USER_HI, Serve, Server, write_config
+from conftest import PARIS, TOOLS_TEMPLATE, USER_HI, Serve, Server, with_template, write_config
 
 HI: dict[str, Any] = {"model": "auto", "messages": USER_HI, "max_tokens": 8}
 COLD: dict[str, Any] = {**HI, "extra_body": {"temperature": 0}}
@@ -35,6 +36,13 @@ def client(server: Server) -> Iterator[anthropic.Anthropic]:
 def starter(serve: Serve, tmp_path: Path, starter_gguf: Path) -> Server:
     """A server with the starter model, whose answers take a while; it has one slot."""
     return serve(write_config(tmp_path / "one", starter_gguf, "context = 8192", name="smollm2"))
+
+
+@pytest.fixture
+def caller(serve: Serve, tmp_path: Path, tiny_gguf: Path) -> Server:
+    """A server with the tiny model, whose template knows tools."""
+    model = with_template(tiny_gguf, tmp_path / "caller.gguf", TOOLS_TEMPLATE)
+    return serve(write_config(tmp_path, model, "context = 1024"))
 
 
 def test_anthropics_sdk_chats(client: anthropic.Anthropic) -> None:
@@ -73,6 +81,38 @@ def test_claude_codes_changing_header_is_left_out(server: Server) -> None:
         uses.append(answer["usage"])
     plain = {**HI, "temperature": 0, "system": "Be brief."}
     assert server.post("/v1/messages", plain)[1]["usage"] == uses[0] == uses[1]
+
+
+def test_a_tool_is_called_and_answers(caller: Server) -> None:
+    """A forced call is a block with its input, streamed or not; its result is the next turn."""
+    tool: Any = {"name": "weather", "input_schema": PARIS}
+    asked: Any = {**COLD, "max_tokens": 100, "tools": [tool]}
+    forced: Any = {**asked, "tool_choice": {"type": "any"}}
+    with client_of(caller) as client:
+        whole = client.messages.create(**forced)
+        with client.messages.stream(**forced) as stream:
+            streamed = stream.get_final_message()
+        for answer in (whole, streamed):
+            assert answer.stop_reason == "tool_use"
+            (use,) = answer.content
+            assert (use.type, use.name, use.input) == ("tool_use", "weather", {"city": "Paris"})
+        result = {"type": "tool_result", "tool_use_id": use.id, "content": "Sunny."}
+        talk = [
+            *USER_HI,
+            {"role": "assistant", "content": whole.content},
+            {"role": "user", "content": [result, {"type": "text", "text": "And?"}]},
+        ]
+        counted = client.messages.count_tokens(model="auto", messages=talk, tools=[tool])
+        bare = client.messages.count_tokens(model="auto", messages=talk)
+        assert counted.input_tokens > bare.input_tokens
+        assert client.messages.create(**{**asked, "max_tokens": 8, "messages": talk}).usage
+
+
+def test_an_answer_is_held_to_a_schema(client: anthropic.Anthropic) -> None:
+    """What comes is JSON of the schema, from a model of random weights too."""
+    form = {"type": "json_schema", "schema": PARIS}
+    answer = client.messages.create(**{**COLD, "max_tokens": 100}, output_config={"format": form})
+    assert json.loads(answer.content[0].text) == {"city": "Paris"}
 
 
 def test_tokens_are_counted_without_loading(client: anthropic.Anthropic, server: Server) -> None:
@@ -130,6 +170,19 @@ def test_anthropics_events_on_the_wire(server: Server) -> None:
     assert '"delta":{"type":"text_delta","text":"' in data
 
 
+def test_a_nested_body_is_refused_in_few_words(server: Server) -> None:
+    """A block inside a block, hundreds deep, is wrong in as many places; a few are told."""
+    block: Any = {"type": "text", "text": "Hi"}
+    for _ in range(350):
+        block = {"type": "tool_result", "content": [block]}
+    status, answer = server.post(
+        "/v1/messages", {**HI, "messages": [{"role": "user", "content": [block]}]}
+    )
+    assert status == 400
+    assert answer["error"]["message"].endswith(" more")
+    assert len(answer["error"]["message"]) < 3000
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -137,6 +190,11 @@ def test_anthropics_events_on_the_wire(server: Server) -> None:
         ({"messages": []}, "messages: Tuple should have at least 1 item"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages.0.role: "),
         ({"messages": [*USER_HI, {"role": "assistant", "content": "So"}]}, "a begun answer"),
+        ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "of the type bash_20250124"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "a"}]}]},
+            "a tool_use block stands in a message of the assistant's",
+        ),
         (
             {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
             "content of the type image",

@@ -8,7 +8,7 @@ from typing import Any
 
 import ollama
 import pytest
-from conftest import USER_HI, Serve, Server, write_config
+from conftest import PARIS, TOOLS_TEMPLATE, USER_HI, Serve, Server, with_template, write_config
 
 EIGHT = {"num_predict": 8, "seed": 1}
 
@@ -38,6 +38,13 @@ def lines_of(server: Server, path: str, body: Any) -> list[dict[str, Any]]:
     with urllib.request.urlopen(request, timeout=50) as response:
         assert response.headers["content-type"] == "application/x-ndjson"
         return [json.loads(line) for line in response]
+
+
+@pytest.fixture
+def caller(serve: Serve, tmp_path: Path, tiny_gguf: Path) -> Server:
+    """A server with the tiny model, whose template knows tools."""
+    model = with_template(tiny_gguf, tmp_path / "caller.gguf", TOOLS_TEMPLATE)
+    return serve(write_config(tmp_path, model, "context = 1024"))
 
 
 def test_ollamas_client_chats(client: ollama.Client) -> None:
@@ -106,6 +113,32 @@ def test_ollamas_client_gets_its_errors(client: ollama.Client) -> None:
         client.generate("tiny", "x" * 9000)
 
 
+def test_tools_are_offered_and_answer(caller: Server) -> None:
+    """A model that knows tools says so; calls of before need no id, nor do their answers."""
+    weather: Any = {"name": "weather", "parameters": PARIS}
+    tool: Any = {"type": "function", "function": weather}
+    call: Any = {"function": {"name": "weather", "arguments": {"city": "Paris"}}}
+    talk: Any = [
+        *USER_HI,
+        {"role": "assistant", "tool_calls": [call, call]},
+        {"role": "tool", "content": "Sunny.", "tool_name": "weather"},
+        {"role": "tool", "content": "", "tool_name": "weather"},
+    ]
+    with ollama.Client(caller.url) as client:
+        assert "tools" in client.show("tiny").capabilities
+        without = client.chat("auto", talk, options=EIGHT)
+        offered = client.chat("auto", talk, tools=[tool], options=EIGHT)
+        assert offered.prompt_eval_count > without.prompt_eval_count
+        with pytest.raises(ollama.ResponseError, match="answers no call before it"):
+            client.chat("auto", [*talk, talk[-1]])
+
+
+def test_an_answer_is_held_to_a_form(client: ollama.Client) -> None:
+    """With "json" or a schema what comes is that, from a model of random weights too."""
+    whole = client.chat("auto", USER_HI, format=PARIS, options={"num_predict": 100})
+    assert json.loads(whole.message.content) == {"city": "Paris"}
+
+
 def test_ollamas_client_leaves(starter: Server) -> None:
     """Closing a stream in the middle frees the only slot for the next."""
     with ollama.Client(starter.url) as client:
@@ -143,6 +176,7 @@ def test_probes_and_the_version(server: Server) -> None:
         ("generate", {"prompt": "x", "images": ["aGk="]}, "content of the type image"),
         ("generate", {"prompt": "x", "template": "{{ .Prompt }}"}, "a template of the caller's"),
         ("generate", {"prompt": "x", "context": [1, 2]}, "no conversation is kept"),
+        ("generate", {"prompt": "x", "format": "xml"}, "a JSON schema is an object"),
         ("generate", {"prompt": "x", "raw": True, "system": "y"}, "a raw prompt has no place"),
         ("generate", {"prompt": "x", "options": {"top_p": 2}}, "top_p must be from 0 to 1"),
         ("generate", {"prompt": "x", "options": {"stop": [""]}}, "a stop string is empty"),

@@ -1,12 +1,13 @@
 """OpenAI's Responses dialect over real sockets, with PyPI's `openai` as one of its clients."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from conftest import Serve, Server, write_config
+from conftest import PARIS, TOOLS_TEMPLATE, Serve, Server, with_template, write_config
 
 HI: dict[str, Any] = {
     "model": "auto",
@@ -27,6 +28,13 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
     """OpenAI's own client of it, which does not try again behind our back."""
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture
+def caller(serve: Serve, tmp_path: Path, tiny_gguf: Path) -> Server:
+    """A server with the tiny model, whose template knows tools."""
+    model = with_template(tiny_gguf, tmp_path / "caller.gguf", TOOLS_TEMPLATE)
+    return serve(write_config(tmp_path, model, "context = 1024"))
 
 
 def test_the_sdk_gets_a_response(client: openai.OpenAI) -> None:
@@ -80,6 +88,36 @@ def test_events_come_in_their_order(client: openai.OpenAI) -> None:
     assert len({event.response.id for event in (events[0], events[-1])}) == 1
 
 
+def test_a_function_is_called_and_answers(caller: Server) -> None:
+    """A forced call is an item, streamed or not; sent back with its output it is the next turn."""
+    tool = {"type": "function", "name": "weather", "parameters": PARIS}
+    asked: Any = {**HI, "max_output_tokens": 100, "tools": [tool]}
+    forced: Any = {**asked, "tool_choice": "required"}
+    with openai.OpenAI(base_url=f"{caller.url}/v1", api_key="any", max_retries=0) as client:
+        whole = client.responses.create(**forced)
+        last = list(client.responses.create(**forced, stream=True))[-1]
+        for response in (whole, last.response):
+            (call,) = response.output
+            assert (response.status, call.type, call.name) == (
+                "completed",
+                "function_call",
+                "weather",
+            )
+            assert json.loads(call.arguments) == {"city": "Paris"}
+        answered = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny."}
+        talk = [{"role": "user", "content": "Hi"}, call, answered]
+        again = client.responses.create(**{**asked, "max_output_tokens": 8, "input": talk})
+        assert again.usage.input_tokens > whole.usage.input_tokens
+
+
+def test_text_is_held_to_a_schema(client: openai.OpenAI) -> None:
+    """What comes is JSON of the schema, from a model of random weights too."""
+    form: Any = {"type": "json_schema", "name": "place", "schema": PARIS}
+    answer = client.responses.create(**{**HI, "max_output_tokens": 100}, text={"format": form})
+    assert json.loads(answer.output_text) == {"city": "Paris"}
+    assert answer.text.format.type == "json_schema"
+
+
 def test_a_response_that_fails_says_so(serve: Serve, tmp_path: Path, starter_gguf: Path) -> None:
     """A worker that dies in the middle of the answer is the stream's last event."""
     server = serve(write_config(tmp_path / "one", starter_gguf, "context = 8192", name="smollm2"))
@@ -101,6 +139,9 @@ def test_a_response_that_fails_says_so(serve: Serve, tmp_path: Path, starter_ggu
         ({"input": [{"type": "web_search_call"}]}, "input items of the type web_search_call"),
         ({"input": [{"content": [{"type": "input_image"}]}]}, "of the type input_image"),
         ({"previous_response_id": "resp_1"}, "there is no previous_response_id"),
+        ({"tools": [{"type": "web_search"}]}, "a tool of the type web_search"),
+        ({"tool_choice": "sometimes"}, "tool_choice is none of"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format xml is none of"),
         ({"background": True}, "there is no background"),
         ({"max_output_tokens": -1}, "max_tokens must be at least"),
     ],

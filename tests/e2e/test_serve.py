@@ -113,6 +113,17 @@ def test_every_answer_says_who_gave_it_and_why(serve: Serve, tiny_config: Path) 
         assert (explained["cache"], explained["trace"][-1]["step"]) == (cache, "done")
 
 
+def test_a_header_bounds_the_answer(serve: Serve, tiny_config: Path) -> None:
+    """X-Request-Timeout is a time limit in every dialect, and no reason to ask again."""
+    server = serve(tiny_config)
+    for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat"):
+        body = {**HI, "input": "Hi"}
+        status, _ = server.post(path, body, **{"x-request-timeout": "0.001"})
+        assert status == 504
+        status, answer = server.post(path, body, **{"x-request-timeout": "soon"})
+        assert (status, "it is a number of seconds" in str(answer["error"])) == (400, True)
+
+
 def test_a_stream_on_the_wire(serve: Serve, tiny_config: Path) -> None:
     """Events are compact JSON, the role comes first, `[DONE]` last."""
     server = serve(tiny_config)
