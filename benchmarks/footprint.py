@@ -21,7 +21,7 @@ from modelrouter.engine.process import Engine
 from modelrouter.gguf import read_facts
 from modelrouter.memory.footprint import Footprint, footprint
 from modelrouter.memory.process import held_bytes
-from modelrouter.registry import LOGIT_ROWS, Catalogue, ModelSpec
+from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.synthetic import Geometry
 from modelrouter.types import Generation, KvType, Piece, Sampling
 
@@ -64,10 +64,11 @@ def zoo() -> Iterator[Case]:
 
 
 def spec_of(case: Case, path: Path) -> ModelSpec:
-    """Return the spec of a case, whose file is at `path`, with the formula's footprint."""
+    """Return the spec of a case, whose file is at `path`, with the formula's footprint.
+
+    Nothing is drafted: the logits of drafted rows are charged, and held only once drafts ride.
+    """
     facts = read_facts(path)
-    drafts = not (case.is_resident or facts.sliding_window)  # as models.toml has it by default
-    logit_rows = LOGIT_ROWS["prompt-lookup" if drafts else "off"]
     return ModelSpec(
         name=f"{case.geometry} {case.quantization}",
         facts=facts,
@@ -85,9 +86,7 @@ def spec_of(case: Case, path: Path) -> ModelSpec:
             slots=case.slots,
             batch_rows=case.rows,
             kv_type=case.kv_type,
-            logit_rows=logit_rows,
         ),
-        logit_rows=logit_rows,
     )
 
 

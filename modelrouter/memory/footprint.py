@@ -24,7 +24,7 @@ libraries' own pages, another 20 MiB, are files': shared by all workers, and the
 """
 RUNNING_BYTES = 4 * 2**20
 """What a worker takes beyond a probe: modules and threads of its own, and what decoding for the
-first time allocates. Measured: 1.9 to 2.7 MiB; rounded up.
+first time allocates. Measured: 1.9 to 2.5 MiB; rounded up.
 """
 THREAD_BYTES = 80 * 2**10
 """A thread of llama.cpp's: its stack. Measured: 75 KiB. There may be one for each processor."""
@@ -33,8 +33,8 @@ TOKEN_BYTES = 160
 Measured over 4,096 to 131,072 tokens: 147 to 160 bytes.
 """
 CANDIDATE_BYTES = 12
-"""What a sampler notes of each token of the vocabulary: number, logit, probability. Each sequence's
-keeps its own from its first draw on.
+"""What a sampler notes of each token of the vocabulary: number, logit, probability. One at a time
+draws; the list of the one before may still lie in the heap.
 """
 
 CELL_BYTES = 64
@@ -135,7 +135,7 @@ def running_bytes(facts: GgufFacts, context_tokens: int, slots: int) -> int:
     """Return what a worker takes beyond its buffers once all its slots' contexts are full."""
     threads = THREAD_BYTES * (os.cpu_count() or 1)
     tokens = TOKEN_BYTES * context_tokens * slots
-    return RUNNING_BYTES + threads + tokens + CANDIDATE_BYTES * facts.vocab_size * slots
+    return RUNNING_BYTES + threads + tokens + 2 * CANDIDATE_BYTES * facts.vocab_size
 
 
 def computing_bytes(facts: GgufFacts, batch_rows: int, graph_bytes: int) -> int:
