@@ -13,7 +13,6 @@ ModelRouterError
 ├── CapacityError          nobody is wrong; later                 exit 75  503
 │   ├── QueueFull              the waiting line is full                    429
 │   ├── SlotsBusy              asked not to wait, and had to               503
-│   ├── ModelReplaced          a reload changed it; ask again              503
 │   ├── NeverFits              waiting will not help          exit 69      507
 │   └── DeadlineExceeded                                                   504
 ├── EngineError            the model's process failed             exit 70  502
@@ -134,14 +133,6 @@ class SlotsBusy(CapacityError):
     """The policy said not to wait for this model, and there was something to wait for."""
 
     code = "slots_busy"
-
-
-class ModelReplaced(CapacityError):
-    """A reload changed or removed the model before the request had its slot: it is to be routed
-    anew.
-    """
-
-    code = "model_replaced"
 
 
 class NeverFits(CapacityError):

@@ -122,7 +122,7 @@ class Books:
             and (room.state is ModelState.UNLOADING or room.is_wanted(self.now))
             and self.urgency(room) < mine
         ]
-        footprints = (r.next_needs.footprint_bytes for r in (self.rooms[model], *before))
+        footprints = (r.needs.footprint_bytes for r in (self.rooms[model], *before))
         return self.missing_bytes(sum(footprints))
 
     def claimed_bytes(self) -> int:
@@ -137,21 +137,16 @@ class Books:
     def promised(self) -> dict[str, int]:
         """Return the residents' room, theirs for good: of those that are loaded, whatever became of
         the budget, then of those that fit beside them, in the order of the file.
-
-        A worker that is the last of its kind has no such room; what comes after it may have.
         """
-        rooms = {name: room for name, room in self.rooms.items() if not room.is_removed}
-        residents = {name: room for name, room in rooms.items() if room.next_needs.is_resident}
-        sizes = {name: room.next_needs.footprint_bytes for name, room in residents.items()}
-        stays = {name: room.stands and not room.is_retired for name, room in residents.items()}
-        there = {name: size for name, size in sizes.items() if stays[name]}
-        others = {name: size for name, size in sizes.items() if not stays[name]}
+        residents = {n: r for n, r in self.rooms.items() if r.needs.is_resident}
+        there = {n: r.needs.footprint_bytes for n, r in residents.items() if r.stands}
+        others = {n: r.needs.footprint_bytes for n, r in residents.items() if not r.stands}
         return there | fitting(self.budget_bytes - sum(there.values()), others)
 
     def never_fits(self, model: str) -> NeverFits | None:
         """Return why the model can never be loaded, or None."""
         residents = self.promised()
-        need = self.rooms[model].next_needs.footprint_bytes
+        need = self.rooms[model].needs.footprint_bytes
         promised = sum(size for name, size in residents.items() if name != model)
         if model in residents or need + promised <= self.budget_bytes:
             return None

@@ -8,10 +8,10 @@ Rule for editors: every event changes the facts first and then ends in `_settle`
 tree. A state changes when something is decided, not when it has been done.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from modelrouter.errors import DeadlineExceeded, ModelReplaced, ModelRouterError, SlotsBusy
+from modelrouter.errors import DeadlineExceeded, ModelRouterError, SlotsBusy
 from modelrouter.memory.plan import fewest, share_pins
 from modelrouter.scheduler.books import MOST_URGENT, Books
 from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
@@ -70,7 +70,7 @@ class Core(Books):
         self.now = now
         room = self.rooms[model]
         room.healed()
-        room.is_warmed, room.is_dismissed = True, room.is_retired and room.stands
+        room.is_warmed, room.is_dismissed = True, False
         return self._settle()
 
     def dismissed(self, model: str, now: float) -> list[Effect]:
@@ -106,7 +106,6 @@ class Core(Books):
         self.now = now
         self.rooms[model].state = ModelState.UNLOADED
         self.rooms[model].empty()
-        self._succeed(model)
         return self._settle()
 
     def died(self, model: str, error: ModelRouterError, now: float) -> list[Effect]:
@@ -116,7 +115,6 @@ class Core(Books):
         """
         self.now = now
         self.rooms[model].failed(error, now)
-        self._succeed(model)
         return self._settle()
 
     def pinned(self, model: str, size_bytes: int, now: float) -> list[Effect]:
@@ -129,36 +127,6 @@ class Core(Books):
         if room.state is ModelState.READY:
             room.has_pinned(size_bytes)
         return self._settle()
-
-    def models_changed(
-        self, models: Mapping[str, Needs], replaced: Collection[str], now: float
-    ) -> list[Effect]:
-        """There are other models than before; those `replaced` need a worker of another kind.
-
-        Workers that are in use stay until their leases end. Who waits for one that is replaced or
-        removed is refused: what was asked of it may be wrong for what comes after it.
-        """
-        self.now = now
-        refused: list[Effect] = []
-        for name, room in self.rooms.items():
-            if name not in models or name in replaced or room.is_removed:
-                refused += _turn_away(room, ModelReplaced(f"{name} was changed by a reload"))
-                room.successor, room.is_removed = models.get(name), name not in models
-                room.is_dismissed = room.stands
-        new = {n: Room(each, load_seconds=each.load_seconds) for n, each in models.items()}
-        self.rooms = {name: self.rooms.get(name, room) for name, room in new.items()} | self.rooms
-        for name, room in list(self.rooms.items()):
-            if room.state in {ModelState.UNLOADED, ModelState.FAILED}:
-                self._succeed(name)
-        return refused + self._settle()
-
-    def _succeed(self, model: str) -> None:
-        """Let what comes after a worker that is gone take its place."""
-        room = self.rooms[model]
-        if room.is_removed:
-            del self.rooms[model]
-        elif room.successor is not None:
-            room.renew()
 
     def budget_changed(self, budget_bytes: int, now: float) -> list[Effect]:
         """There is more or less memory than before."""
@@ -295,8 +263,7 @@ class Core(Books):
             room = self.rooms[name]
             if room.stands:
                 room.state = ModelState.UNLOADING
-                # or it came back at once and evicted others in its turn
-                room.is_warmed &= room.successor is not None
+                room.is_warmed = False  # or it came back at once and evicted others in its turn
                 effects.append(Unload(name))
         return effects
 

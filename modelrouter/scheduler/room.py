@@ -33,10 +33,6 @@ class Room:
     """To be unloaded as soon as nobody uses it, because a person said so."""
     is_draining: bool = False
     """Grants nothing more: the budget, or somebody who has waited too long, wants its memory."""
-    successor: Needs | None = None
-    """What it needs from its next worker on, because its settings have changed."""
-    is_removed: bool = False
-    """It is no model any more, and gone from the house with its worker."""
 
     pin_target_bytes: int = 0
     pin_held_bytes: int = 0
@@ -54,16 +50,6 @@ class Room:
     problem: ModelRouterError | None = None
     heat: float = 0.0
     used_at: float = 0.0
-
-    @property
-    def is_retired(self) -> bool:
-        """True where this worker is its last, or the last of its kind."""
-        return self.is_removed or self.successor is not None
-
-    @property
-    def next_needs(self) -> Needs:
-        """What it needs the next time that it is loaded."""
-        return self.successor or self.needs
 
     @property
     def charged_bytes(self) -> int:
@@ -160,12 +146,6 @@ class Room:
         self.pin_target_bytes = self.pin_held_bytes = self.pins_unanswered = 0
         self.pin_most_bytes, self.pin_place = None, inf
         self.is_draining = self.is_dismissed = False
-
-    def renew(self) -> None:
-        """Take the place of what it was: nothing that went wrong before counts."""
-        self.needs, self.successor = self.next_needs, None
-        self.load_seconds = self.needs.load_seconds
-        self.healed()
 
     def healed(self) -> None:
         """Forget its failures."""

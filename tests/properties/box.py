@@ -8,7 +8,7 @@ from typing import Any
 
 from box_books import ENDING, MAX_WAITING, PATIENCE, BoxBooks, Model, Worker
 
-from modelrouter.errors import LoadFailed, ModelReplaced, ModelRouterError, WorkerDied
+from modelrouter.errors import LoadFailed, ModelRouterError, WorkerDied
 from modelrouter.scheduler.core import Core
 from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
 
@@ -73,7 +73,7 @@ class Box(BoxBooks):
         assert model.is_dismissed or not model.line or self.drains(model)
         is_load = model.worker is Worker.LOADING
         model.worker = Worker.ENDING_LOAD if is_load else Worker.ENDING
-        model.is_warm &= model.successor is not None
+        model.is_warm = False
         return [] if model.is_dismissed else [model]
 
     def _pin(self, model: Model, size: int) -> None:
@@ -119,7 +119,7 @@ class Box(BoxBooks):
     def warm(self, name: str) -> None:
         """Let somebody want a model before anybody asks; one that has failed is tried again."""
         model = self.models[name]
-        model.is_warm, model.is_dismissed = True, model.is_retired and model.stands
+        model.is_warm, model.is_dismissed = True, False
         model.failures = model.retry_at = 0
         self.take(self.core.warmed(name, self.now))
 
@@ -146,13 +146,11 @@ class Box(BoxBooks):
     def end_worker(self, name: str) -> None:
         """Report that a worker is gone, as it was told."""
         self.models[name].end()
-        self._forget_removed()
         self.take(self.core.unloaded(name, self.now))
 
     def die(self, name: str) -> None:
         """Report that a worker is gone by its own fault."""
         self.models[name].fail(self.now)
-        self._forget_removed()
         self.take(self.core.died(name, WorkerDied("alas"), self.now))
 
     def answer_pin(self, name: str, lacks: int = 0) -> None:
@@ -178,38 +176,6 @@ class Box(BoxBooks):
         """Let the machine have more or less memory than before."""
         self.budget = budget
         self.take(self.core.budget_changed(budget, self.now))
-
-    def change_models(self, models: dict[str, Needs], replaced: set[str]) -> None:
-        """Let a reload find these models in this order, the `replaced` with other settings."""
-        turned_away = set()
-        pages = {n: self.models.get(n, Model(n, 0, needs)) for n, needs in models.items()}
-        pages |= self.models
-        for place, (name, model) in enumerate(pages.items()):
-            model.place = place
-            if name not in models or name in replaced or model.is_removed:
-                turned_away |= {ticket.id for ticket in model.line}
-                self._retire(model, models.get(name))
-        effects = self.core.models_changed(models, replaced, self.now)
-        self.models = pages
-        earlier = set(self.refused)
-        self.take(effects)
-        assert turned_away == {
-            ticket
-            for ticket, error in self.refused.items()
-            if isinstance(error, ModelReplaced) and ticket not in earlier
-        }
-        self._forget_removed()
-
-    def _retire(self, model: Model, successor: Needs | None) -> None:
-        model.successor, model.is_removed = successor, successor is None
-        model.is_dismissed, model.is_warm = model.stands, False
-        if model.worker is Worker.NONE:
-            model.succeed()
-
-    def _forget_removed(self) -> None:
-        gone = [n for n, m in self.models.items() if m.is_removed and m.worker is Worker.NONE]
-        for name in gone:
-            del self.models[name]
 
     def change_ceiling(self, ceiling: int | None) -> None:
         """Let the machine be short of memory for pins, or no more."""

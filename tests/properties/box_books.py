@@ -59,18 +59,6 @@ class Model:
     is_dismissed: bool = False
     failures: int = 0
     retry_at: int = 0
-    successor: Needs | None = None
-    is_removed: bool = False
-
-    @property
-    def next_needs(self) -> Needs:
-        """What its next worker needs."""
-        return self.successor or self.needs
-
-    @property
-    def is_retired(self) -> bool:
-        """True where another kind of worker comes after this one, or none."""
-        return self.is_removed or self.successor is not None
 
     @property
     def size(self) -> int:
@@ -111,13 +99,6 @@ class Model:
         self.worker, self.pins = Worker.NONE, Pins()
         self.holders.clear()
         self.is_dismissed = False
-        self.succeed()
-
-    def succeed(self) -> None:
-        """Become what comes after the worker that is gone, with a clean record."""
-        if self.successor is not None:
-            self.needs, self.successor = self.successor, None
-            self.failures = self.retry_at = 0
 
 
 class BoxBooks:
@@ -136,11 +117,6 @@ class BoxBooks:
     def waiting(self) -> dict[int, Ticket]:
         """All who wait, by id."""
         return {ticket.id: ticket for model in self.models.values() for ticket in model.line}
-
-    @property
-    def offered(self) -> list[Model]:
-        """The models that may be asked for, in the order of the file."""
-        return [model for model in self.models.values() if not model.is_removed]
 
     @property
     def leased(self) -> list[int]:
@@ -171,22 +147,18 @@ class BoxBooks:
 
     def promised(self) -> set[str]:
         """Return the residents that have their room: who is there, then in the file's order."""
-        residents = [m for m in self.offered if m.next_needs.is_resident]
-        found = [m for m in residents if m.stands and not m.is_retired]
+        residents = [m for m in self.models.values() if m.needs.is_resident]
+        found = [m for m in residents if m.stands]
         for model in residents:
-            size = model.next_needs.footprint_bytes
-            taken = sum(m.next_needs.footprint_bytes for m in found)
-            if model not in found and taken + size <= self.budget:
+            if not model.stands and sum(m.size for m in found) + model.size <= self.budget:
                 found.append(model)
         return {model.name for model in found}
 
     def fits(self, model: Model) -> bool:
         """Tell whether a model can be loaded beside all residents."""
         promised = self.promised()
-        others = promised - {model.name}
-        taken = sum(self.models[name].next_needs.footprint_bytes for name in others)
-        need = model.next_needs.footprint_bytes
-        return model.name in promised or taken + need <= self.budget
+        others = sum(self.models[name].size for name in promised - {model.name})
+        return model.name in promised or others + model.size <= self.budget
 
     def unserved(self) -> list[Model]:
         """The models to be loaded next, the most urgent first."""
@@ -204,7 +176,7 @@ class BoxBooks:
         """
         mine, wanted = self.urgency(model), self.unserved()
         before = [
-            m.next_needs.footprint_bytes
+            m.size
             for m in self.models.values()
             if (m in wanted or m.worker in ENDING) and self.urgency(m) < mine
         ]

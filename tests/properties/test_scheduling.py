@@ -57,7 +57,7 @@ class Scheduling(RuleBasedStateMachine):
 
     def model(self, index: int) -> Model:
         """Return one of the models."""
-        return self.box.offered[index % len(self.box.offered)]
+        return self.box.models[NAMES[index % len(self.box.models)]]
 
     # ── what may happen ───────────────────────────────────────────────────────────────────────────
 
@@ -178,23 +178,6 @@ class Scheduling(RuleBasedStateMachine):
         """The machine is short of memory for pins, or no more."""
         self.box.change_ceiling(ceiling)
 
-    @rule(
-        needs=st.lists(st.tuples(st.sampled_from(NAMES), NEEDS), min_size=1, max_size=2),
-        removed=st.lists(st.sampled_from(NAMES), max_size=1),
-        is_turned=st.booleans(),
-    )
-    def reload(
-        self,
-        needs: list[tuple[str, Needs]],
-        removed: list[str],
-        is_turned: bool,  # noqa: FBT001
-    ) -> None:
-        """A person edits the models: some change, one comes or goes, the order is another."""
-        box, changed = self.box, dict(needs)
-        replaced = {model.name for model in box.offered if model.name in changed}
-        models = {m.name: m.next_needs for m in box.offered if m.name not in removed} | changed
-        box.change_models(dict(reversed(models.items())) if is_turned else models, replaced)
-
     @rule(seconds=st.integers(0, 2 * PATIENCE))
     def tick(self, seconds: int) -> None:
         """Time goes by."""
@@ -297,9 +280,9 @@ class Scheduling(RuleBasedStateMachine):
             _work_off(box)
             if ticket not in box.waiting:
                 return
-            for model in box.offered:
+            for name, model in box.models.items():
                 if not model.line:
-                    box.arrive(model.name, priority=Priority.INTERACTIVE)
+                    box.arrive(name, priority=Priority.INTERACTIVE)
             if box.leased:
                 box.leave(box.leased[0])
             box.tick(1)

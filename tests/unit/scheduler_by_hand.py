@@ -96,10 +96,6 @@ class ByHand:
         """Let there be more or less memory."""
         return self.core.budget_changed(int(size * GIB), self.now)
 
-    def changed(self, *replaced: str, **models: Needs) -> list[Effect]:
-        """Let a reload find these models."""
-        return self.core.models_changed(models, replaced, self.now)
-
     def ceiling(self, size: float | None) -> list[Effect]:
         """Let the box be short of memory for pins, or no more."""
         ceiling_bytes = None if size is None else int(size * GIB)
