@@ -57,6 +57,7 @@ context = 256
 slots = {slots}
 batch = 32
 kv_type = "q8_0"
+drafts = "off"
 [roles]
 code = ["large"]
 general = ["large"]

@@ -44,6 +44,7 @@ version = 1
 path = "large.gguf"
 residency = "mapped"
 context = 4096
+drafts = "off"
 [roles]
 code = ["large"]
 general = ["large"]
