@@ -93,9 +93,11 @@ class Talker:
 
 @asynccontextmanager
 async def talking(spec: ModelSpec, niceness: Niceness) -> AsyncIterator[Talker]:
-    """Have the model talk at this niceness for the length of a block."""
+    """Have the model talk at this niceness, from memory, for the length of a block."""
     engine = await Engine.spawn(spec, niceness)
     await engine.load()
+    pinned = await engine.pin(spec.facts.weights_bytes)
+    assert pinned.reason is None, pinned.reason  # else it would wait for its disk
     talker = Talker(engine)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):  # a model without words fails, not hangs
