@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -27,21 +26,21 @@ from pathlib import Path
 import plain_mmap
 import psutil
 from disk import Disk
+from samples import ENDLESS, p99
 from starter import starter_spec
 
 from modelrouter import synthetic
 from modelrouter.config import ConfigSource, load
 from modelrouter.engine.process import Engine
 from modelrouter.engine.spawning import load_message
-from modelrouter.memory.process import held_bytes
+from modelrouter.memory.process import held_bytes, read_bytes
 from modelrouter.registry import ModelSpec, catalogue
-from modelrouter.types import Done, Generation, Piece, Sampling
+from modelrouter.types import Done, Generation, Piece
 
 sys.path.append(str(Path(__file__).parent / "soak"))
 from soak_cgroup import memory_group
 
 GB = 10**9
-ENDLESS = Sampling(temperature=0, frequency_penalty=-2, presence_penalty=-2)
 ROWS = 8
 COMPLETIONS = 40
 SMALL_TOKENS = 32
@@ -113,12 +112,6 @@ class Watch:
         self._is_over.set()
 
 
-def read_bytes(pid: int) -> int:
-    """Return what a process has had read from the disk."""
-    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
-
-
 async def answer(engine: Engine, text: str, tokens: int) -> Done:
     """Return the end of one answer."""
     job = Generation((Piece(text, special=False),), ENDLESS, tokens)
@@ -157,12 +150,12 @@ async def measured(
 
     `rest` is W - R, what a pass should read.
     """
-    before, cpu = read_bytes(engine.pid), psutil.Process(engine.pid).cpu_times()
+    before, cpu = read_bytes(engine.pid) or 0, psutil.Process(engine.pid).cpu_times()
     started = time.perf_counter()
     passes = await work()
     seconds = time.perf_counter() - started
     spent = psutil.Process(engine.pid).cpu_times()
-    read = (read_bytes(engine.pid) - before) / passes
+    read = ((read_bytes(engine.pid) or 0) - before) / passes
     print(
         f"{what}: {seconds / passes:.2f} s a pass over {passes}, {read / GB:.2f} GB read a pass = "
         f"{read / rest:.3f} of W - R; {read * passes / seconds / GB:.2f} GB/s, "
@@ -206,16 +199,12 @@ async def beside(large: Engine, small_spec: ModelSpec) -> None:
     work.cancel()
     await small.stop()
     for name, seconds in (("alone", alone), ("beside", crowded)):
-        print(f"small {name}: p50 {statistics.median(seconds):.3f} s, p99 {_p99(seconds):.3f}")
+        print(f"small {name}: p50 {statistics.median(seconds):.3f} s, p99 {p99(seconds):.3f}")
     print(
         f"small: p50 {statistics.median(crowded) / statistics.median(alone):.2f}x, "
-        f"p99 {_p99(crowded) / _p99(alone):.2f}x of alone",
+        f"p99 {p99(crowded) / p99(alone):.2f}x of alone",
         flush=True,
     )
-
-
-def _p99(ordered: list[float]) -> float:
-    return ordered[math.ceil(0.99 * len(ordered)) - 1]
 
 
 async def measure(path: Path, arguments: argparse.Namespace) -> None:

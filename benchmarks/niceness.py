@@ -8,7 +8,6 @@ other programs disturbed are taken again. ADR 15 draws the conclusion.
 
 import asyncio
 import itertools
-import math
 import os
 import statistics
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import get_args
 
 from quiet import Quiet
+from samples import ENDLESS, p99
 from starter import starter_spec
 
 from modelrouter import synthetic
@@ -28,7 +28,7 @@ from modelrouter.config import ConfigSource, load
 from modelrouter.engine.process import Engine
 from modelrouter.engine.protocol import Niceness
 from modelrouter.registry import ModelSpec, catalogue
-from modelrouter.types import Delta, Generation, Piece, Sampling
+from modelrouter.types import Delta, Generation, Piece
 
 TURNS = 6
 COMPLETIONS = 20
@@ -49,8 +49,6 @@ drafts = "off"
 code = ["large"]
 general = ["large"]
 """
-# What was said once becomes likelier still: one word for ever.
-ENDLESS = Sampling(temperature=0, frequency_penalty=-2, presence_penalty=-2)
 NICENESSES: tuple[Niceness, ...] = get_args(Niceness)
 CASES = ("alone", "busy cores", "small model")
 
@@ -186,11 +184,11 @@ class Results:
         print("larger at   small: median    p99    max   larger beside: " + "  ".join(CASES))
         for name, seconds in self.seconds.items():
             seconds.sort()
-            high = seconds[math.ceil(0.99 * len(seconds)) - 1]
-            line = f"{name:9} {statistics.median(seconds):16.3f} {high:6.3f} {seconds[-1]:6.3f}"
+            median = statistics.median(seconds)
+            line = f"{name:9} {median:16.3f} {p99(seconds):6.3f} {seconds[-1]:6.3f}"
             if name != "(none)":
                 medians = (statistics.median(self.speeds[name, case]) for case in CASES)
-                line += " " * 8 + "".join(f"{median:13.1f}" for median in medians)
+                line += " " * 8 + "".join(f"{speed:13.1f}" for speed in medians)
             print(line)
         print(f"disturbed: {self.quiet.disturbed} of {self.quiet.samples} samples", flush=True)
 

@@ -5,20 +5,20 @@ management differs.
 """
 
 import json
+import os
 import sys
 import time
-from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
 from modelrouter.engine import llama
 from modelrouter.engine.protocol import Load
+from modelrouter.memory.process import read_bytes
 
 
-def read_bytes() -> int:
+def read() -> int:
     """Return what this process has had read from the disk."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+    return read_bytes(os.getpid()) or 0
 
 
 def main() -> None:
@@ -26,24 +26,24 @@ def main() -> None:
     load = Load(**json.load(sys.stdin))
     lib.llama_log_set(llama.log_warnings, None)
     lib.llama_backend_init()
-    before, started = read_bytes(), time.perf_counter()
+    before, started = read(), time.perf_counter()
     model = llama.open_model(load)
     context = llama.make_context(model, load)
     seconds = time.perf_counter() - started
-    print(f"plain: loaded in {seconds:.1f} s, {(read_bytes() - before) / 1e9:.2f} GB read")
+    print(f"plain: loaded in {seconds:.1f} s, {(read() - before) / 1e9:.2f} GB read")
     tokens = int(sys.argv[1])
     passes = []
-    before = read_bytes()
+    before = read()
     cpu = time.process_time()
     for _ in range(tokens):
         started = time.perf_counter()
         batch = lib.llama_batch_get_one((lib.llama_token * 1)(65), 1)
         assert lib.llama_decode(context, batch) == 0
         passes.append(time.perf_counter() - started)
-    read = (read_bytes() - before) / tokens / 1e9
+    gigabytes = (read() - before) / tokens / 1e9
     print(
         f"plain: {sum(passes) / tokens:.2f} s a pass ({', '.join(f'{s:.1f}' for s in passes)}), "
-        f"{read:.2f} GB read a pass; CPU {(time.process_time() - cpu) / tokens:.1f} s a pass",
+        f"{gigabytes:.2f} GB read a pass; CPU {(time.process_time() - cpu) / tokens:.1f} s a pass",
         flush=True,
     )
 
