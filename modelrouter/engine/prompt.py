@@ -17,6 +17,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from modelrouter.errors import BadModelFile, PromptTooLong, RequestError
+from modelrouter.memory.footprint import CELLS_STEP
 from modelrouter.registry import ChatFormat, ModelSpec
 from modelrouter.tools import Tool
 from modelrouter.types import Message, Piece, Request
@@ -26,9 +27,6 @@ FIRST_STAND_IN = 0xF0000
 
 LOSSLESS_TOKENIZERS = frozenset({"gpt2", "llama"})
 """Byte-pair and SentencePiece: every byte of a text is in one of its tokens."""
-
-CONTEXT_STEP_TOKENS = 256
-"""llama.cpp rounds a context up to a multiple of this."""
 
 
 def render(request: Request, chat: ChatFormat | None) -> tuple[Piece, ...]:
@@ -144,7 +142,7 @@ def refuse_hopeless(pieces: Sequence[Piece], spec: ModelSpec) -> None:
         return
     n_bytes = sum(len(piece.text.encode()) for piece in pieces)
     fewest_tokens = -(-n_bytes // longest_bytes)
-    if fewest_tokens >= spec.context_tokens + CONTEXT_STEP_TOKENS:
+    if fewest_tokens >= spec.context_tokens + CELLS_STEP:
         raise PromptTooLong(
             f"the prompt has {n_bytes:,} bytes, which are {fewest_tokens:,} tokens or more; the "
             f"context of {spec.name} holds {spec.context_tokens:,}",

@@ -46,6 +46,11 @@ async def spawn_worker(name: str, connection: socket.socket) -> asyncio.subproce
         raise LoadFailed(f"{name}: no worker could be started: {error}") from error
 
 
+def threads_of(spec: ModelSpec) -> int:
+    """Return how many threads a model's worker computes with."""
+    return spec.threads or physical_cores()
+
+
 def load_message(spec: ModelSpec, niceness: Niceness | None = None) -> Load:
     """Return the first message; `niceness` None gives a mapped model BACKGROUND."""
     return Load(
@@ -55,7 +60,7 @@ def load_message(spec: ModelSpec, niceness: Niceness | None = None) -> Load:
         slots=spec.slots,
         batch_rows=spec.batch_rows,
         kv_type=spec.kv_type,
-        threads=spec.threads or physical_cores(),
+        threads=threads_of(spec),
         weights=() if spec.is_resident else spans(spec.facts),
         niceness=niceness or ("normal" if spec.is_resident else BACKGROUND),
         window_bytes=spec.window_bytes,

@@ -86,6 +86,11 @@ class GgufFacts:
         return sum(tensor.n_bytes for tensor in self.tensors)
 
     @property
+    def main_type(self) -> str:
+        """The type that most of the weights have, by bytes."""
+        return _main_type(self.tensors)
+
+    @property
     def parameters(self) -> int:
         """Weights of all tensors."""
         return sum(tensor.n_weights for tensor in self.tensors)
@@ -188,6 +193,10 @@ def _file_type(metadata: Metadata, tensors: Sequence[Tensor]) -> str:
     if number is not None:
         number &= ~GUESSED_FILE_TYPE
         return FILE_TYPES.get(number, f"unknown ({number:,})")
+    return _main_type(tensors)
+
+
+def _main_type(tensors: Sequence[Tensor]) -> str:
     bytes_by_type: Counter[str] = Counter()
     for tensor in tensors:
         bytes_by_type[tensor.type_name] += tensor.n_bytes

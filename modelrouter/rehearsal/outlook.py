@@ -3,15 +3,13 @@
 It reads headers and kept figures; only `measure` works for a second or two, when it is called.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from modelrouter.app import App
-from modelrouter.engine.cores import physical_cores
-from modelrouter.gguf import GgufFacts
+from modelrouter.engine.spawning import threads_of
 from modelrouter.memory import speeds
 from modelrouter.memory.bandwidth import disk_bandwidth, memory_bandwidth
 from modelrouter.memory.pace import Pace, Pass, one_pass, pace
@@ -55,7 +53,7 @@ def outlook(app: App, model: str, known: Mapping[str, Speed]) -> Outlook:
         pace(
             one,
             memory=known.get(speeds.of_memory(threads)),
-            decoding=known.get(speeds.of_decoding(main_type(spec.facts), threads)),
+            decoding=known.get(speeds.of_decoding(spec.facts.main_type, threads)),
             disk=None if disk is None else known.get(disk),
         ),
         so_far.prefill_tokens_per_second,
@@ -77,19 +75,6 @@ def planned_pass(app: App, spec: ModelSpec) -> Pass:
     return one_pass(facts, kept_bytes=pinned_bytes, cache_bytes=cache_bytes)
 
 
-def threads_of(spec: ModelSpec) -> int:
-    """Return how many threads a model's worker computes with."""
-    return spec.threads or physical_cores()
-
-
-def main_type(facts: GgufFacts) -> str:
-    """Return the type that most of a model's weights have, by bytes."""
-    by_type: Counter[str] = Counter()
-    for tensor in facts.tensors:
-        by_type[tensor.type_name] += tensor.n_bytes
-    return by_type.most_common(1)[0][0]
-
-
 def measure(specs: Iterable[ModelSpec], kept_in: Path) -> dict[str, Speed]:
     """Measure what these models read from, and how fast llama.cpp works off weights of their types;
     keep it, and return all that is known. It takes a few seconds.
@@ -107,7 +92,7 @@ def measure(specs: Iterable[ModelSpec], kept_in: Path) -> dict[str, Speed]:
 
 def _measurements(spec: ModelSpec) -> Iterator[tuple[str, Callable[[], float]]]:
     """Yield what there is to be measured for a model, by the keys of the speeds."""
-    threads, weights_type = threads_of(spec), main_type(spec.facts)
+    threads, weights_type = threads_of(spec), spec.facts.main_type
     largest = max(spec.facts.files, key=lambda file: file.n_bytes).path
     yield speeds.of_memory(threads), partial(memory_bandwidth, threads)
     if (disk := speeds.of_disk(largest)) is not None:

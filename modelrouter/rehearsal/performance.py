@@ -12,6 +12,7 @@ from pathlib import Path
 
 from modelrouter.app import App
 from modelrouter.classifier.progress import Progress
+from modelrouter.engine.spawning import threads_of
 from modelrouter.errors import UnknownModel, did_you_mean
 from modelrouter.memory import speeds
 from modelrouter.memory.process import read_bytes
@@ -19,7 +20,7 @@ from modelrouter.memory.speeds import Speed
 from modelrouter.registry import ModelSpec
 from modelrouter.rehearsal.decoding import decoded, ended
 from modelrouter.rehearsal.findings import Box, Decoding, Findings, Prefill
-from modelrouter.rehearsal.outlook import main_type, measure, outlook, threads_of
+from modelrouter.rehearsal.outlook import measure, outlook
 from modelrouter.types import Done, Generation, Piece, Sampling
 
 WORD = " read"
@@ -194,7 +195,7 @@ class Performance:
         spec, known = self._spec, self._known
         threads = threads_of(spec)
         disk = known.get(speeds.of_disk(spec.facts.path) or "")
-        decoding = known.get(speeds.of_decoding(main_type(spec.facts), threads))
+        decoding = known.get(speeds.of_decoding(spec.facts.main_type, threads))
         return Box(
             memory=known[speeds.of_memory(threads)].bytes_per_second,
             disk=None if disk is None else disk.bytes_per_second,

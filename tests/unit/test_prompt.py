@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelrouter.engine.prompt import (
-    CONTEXT_STEP_TOKENS,
     FIRST_STAND_IN,
     refuse_hopeless,
     render,
@@ -19,6 +18,7 @@ from modelrouter.engine.prompt import (
 )
 from modelrouter.errors import BadModelFile, PromptTooLong, RequestError
 from modelrouter.gguf import read_facts
+from modelrouter.memory.footprint import CELLS_STEP
 from modelrouter.registry import ChatFormat, ModelSpec
 from modelrouter.types import Message, Piece, Request, Speaker
 
@@ -279,7 +279,7 @@ def test_a_model_without_a_template_does_not_chat() -> None:
 def test_what_no_tokenizer_could_make_fit_is_refused(tiny_spec: ModelSpec) -> None:
     """A prompt is too long by its bytes alone only where the longest tokens would be too many."""
     longest = tiny_spec.facts.longest_token_bytes
-    most = (tiny_spec.context_tokens + CONTEXT_STEP_TOKENS - 1) * longest
+    most = (tiny_spec.context_tokens + CELLS_STEP - 1) * longest
     refuse_hopeless(
         [Piece("x" * (most - 2), special=True), Piece("\u00fc", special=False)], tiny_spec
     )
