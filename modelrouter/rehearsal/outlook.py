@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from modelrouter.app import App
 from modelrouter.engine.spawning import threads_of
@@ -41,21 +42,25 @@ class Outlook:
         return self.pace.seconds / self.measured_seconds
 
 
+class Speeds(NamedTuple):
+    """What the box gives a model: its threads from memory, llama.cpp with weights of its type, its
+    disk. None: not measured.
+    """
+
+    memory: Speed | None
+    decoding: Speed | None
+    disk: Speed | None
+
+
 def outlook(app: App, model: str, known: Mapping[str, Speed]) -> Outlook:
     """Return what is to be expected of a model with the share that the plan gives it."""
     spec = app.catalogue.specs[model]
-    threads = threads_of(spec)
-    disk = speeds.of_disk(spec.facts.path)
+    box = speeds_of(spec, known)
     one = planned_pass(app, spec)
     so_far = app.scheduler.forecast()[model]
     return Outlook(
         one,
-        pace(
-            one,
-            memory=known.get(speeds.of_memory(threads)),
-            decoding=known.get(speeds.of_decoding(spec.facts.main_type, threads)),
-            disk=None if disk is None else known.get(disk),
-        ),
+        pace(one, memory=box.memory, decoding=box.decoding, disk=box.disk),
         so_far.prefill_tokens_per_second,
         so_far.decode_tokens_per_second,
     )
@@ -75,6 +80,16 @@ def planned_pass(app: App, spec: ModelSpec) -> Pass:
     return one_pass(facts, kept_bytes=pinned_bytes, cache_bytes=cache_bytes)
 
 
+def speeds_of(spec: ModelSpec, known: Mapping[str, Speed]) -> Speeds:
+    """Return those of the known speeds that count for a model."""
+    threads, disk = threads_of(spec), speeds.of_disk(_largest_file(spec))
+    return Speeds(
+        memory=known.get(speeds.of_memory(threads)),
+        decoding=known.get(speeds.of_decoding(spec.facts.main_type, threads)),
+        disk=None if disk is None else known.get(disk),
+    )
+
+
 def measure(specs: Iterable[ModelSpec], kept_in: Path) -> dict[str, Speed]:
     """Measure what these models read from, and how fast llama.cpp works off weights of their types;
     keep it, and return all that is known. It takes a few seconds.
@@ -92,11 +107,15 @@ def measure(specs: Iterable[ModelSpec], kept_in: Path) -> dict[str, Speed]:
 
 def _measurements(spec: ModelSpec) -> Iterator[tuple[str, Callable[[], float]]]:
     """Yield what there is to be measured for a model, by the keys of the speeds."""
-    threads, weights_type = threads_of(spec), spec.facts.main_type
-    largest = max(spec.facts.files, key=lambda file: file.n_bytes).path
+    threads, weights_type, file = threads_of(spec), spec.facts.main_type, _largest_file(spec)
     yield speeds.of_memory(threads), partial(memory_bandwidth, threads)
-    if (disk := speeds.of_disk(largest)) is not None:
-        yield disk, partial(disk_bandwidth, largest)
+    if (disk := speeds.of_disk(file)) is not None:
+        yield disk, partial(disk_bandwidth, file)
     if weights_type in QUANTIZATIONS:
         decoding = speeds.of_decoding(weights_type, threads)
         yield decoding, partial(decoding_bandwidth, weights_type, threads)
+
+
+def _largest_file(spec: ModelSpec) -> Path:
+    """Return the largest file of a split model; its disk stands for all of them."""
+    return max(spec.facts.files, key=lambda file: file.n_bytes).path

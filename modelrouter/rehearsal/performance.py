@@ -12,15 +12,13 @@ from pathlib import Path
 
 from modelrouter.app import App
 from modelrouter.classifier.progress import Progress
-from modelrouter.engine.spawning import threads_of
 from modelrouter.errors import UnknownModel, did_you_mean
-from modelrouter.memory import speeds
 from modelrouter.memory.process import read_bytes
 from modelrouter.memory.speeds import Speed
 from modelrouter.registry import ModelSpec
 from modelrouter.rehearsal.decoding import decoded, ended
 from modelrouter.rehearsal.findings import Box, Decoding, Findings, Prefill
-from modelrouter.rehearsal.outlook import measure, outlook
+from modelrouter.rehearsal.outlook import measure, outlook, speeds_of
 from modelrouter.types import Done, Generation, Piece, Sampling
 
 WORD = " read"
@@ -192,14 +190,12 @@ class Performance:
             return await ended(lease.generate(Generation(pieces, GREEDY, max_tokens)))
 
     def _box(self) -> Box:
-        spec, known = self._spec, self._known
-        threads = threads_of(spec)
-        disk = known.get(speeds.of_disk(spec.facts.path) or "")
-        decoding = known.get(speeds.of_decoding(spec.facts.main_type, threads))
+        box = speeds_of(self._spec, self._known)
+        assert box.memory is not None  # it was measured for this very model
         return Box(
-            memory=known[speeds.of_memory(threads)].bytes_per_second,
-            disk=None if disk is None else disk.bytes_per_second,
-            decoding=None if decoding is None else decoding.bytes_per_second,
+            memory=box.memory.bytes_per_second,
+            disk=None if box.disk is None else box.disk.bytes_per_second,
+            decoding=None if box.decoding is None else box.decoding.bytes_per_second,
             budget_bytes=self._app.budget.models_bytes,
             resident_bytes=self._app.plan.resident_bytes,
         )
