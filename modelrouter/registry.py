@@ -16,7 +16,7 @@ from modelrouter.gguf import GgufFacts, read_facts
 from modelrouter.gguf.fim import BY_NAME
 from modelrouter.gguf.fim_format import FimFormat, detected, format_of
 from modelrouter.memory.footprint import Footprint, footprint
-from modelrouter.memory.kv import stored_types
+from modelrouter.memory.kv import BLOCK_VALUES, stored_types
 from modelrouter.memory.plan import Plan, Shape, Share, Wish
 from modelrouter.types import Drafts, KvType, Sampling
 
@@ -250,7 +250,7 @@ def _usual_kv_type(facts: GgufFacts, *, is_resident: bool) -> KvType:
     """Return q8_0 for a mapped model whose heads all have keys and values of their own: a 65B's
     context takes 2.5 MiB a token at f16, each of them taken from what it could pin.
     """
-    fits = facts.key_length % 32 == 0 and facts.value_length % 32 == 0  # blocks of q8_0
+    fits = facts.key_length % BLOCK_VALUES == 0 and facts.value_length % BLOCK_VALUES == 0
     is_wide = facts.heads > 1 and facts.kv_heads == facts.heads
     return "q8_0" if is_wide and fits and not is_resident else "f16"
 

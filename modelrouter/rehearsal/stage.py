@@ -32,8 +32,8 @@ LOCK_FILE = "lock"
 class Part:
     """A model to be rehearsed that is not there: its shape, and how it is to run.
 
-    `context_tokens` and `slots` are the most; the plan may narrow them. `kv_type` None takes q8_0
-    where each head has keys of its own, which makes contexts large, and f16 elsewhere.
+    `context_tokens` and `slots` are the most; the plan may narrow them. `kv_type` None leaves it to
+    the registry.
     """
 
     geometry: str
@@ -59,15 +59,13 @@ class Part:
 
     def entry(self, path: Path) -> ModelEntry:
         """Return what models.toml would say of it."""
-        shape = self.shape
-        tokens = min(self.context_tokens, shape.context_length)
-        own_keys = shape.kv_heads == shape.heads
+        tokens = min(self.context_tokens, self.shape.context_length)
         return ModelEntry.model_validate(
             {
                 "path": str(path),
                 "context": [min(tokens, LEAST_CONTEXT_TOKENS), tokens],
                 "slots": [1, self.slots],
-                "kv_type": self.kv_type or ("q8_0" if own_keys else "f16"),
+                "kv_type": self.kv_type,
             }
         )
 
