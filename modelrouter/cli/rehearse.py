@@ -81,9 +81,9 @@ def rehearse(
 
 def _rehearse_own(name: str, source: ConfigSource) -> "Findings":
     """Rehearse a model of models.toml."""
-    from modelrouter.app import App
+    from modelrouter.rehearsal.stage import own_app
 
-    app = App.open(source)
+    app = own_app(source)
     with progress_on_stderr(is_told=True) as progress:
         return _perform(app, name, None, progress)
 

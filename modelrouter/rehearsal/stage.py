@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +85,7 @@ class Stage:
         self._path = folder / MODEL_FILE
         self._classifier = Classifier.load()
         settings = load(source, fields=self._classifier.fields)
-        self._settings = _with(settings, part, self._path)
+        self._settings = _undrafted(settings, {part.model: part.entry(self._path)})
         synthetic.write_hollow(self._path, part.shape, part.quantization, name=part.geometry)
         self.plan = App(self._settings, self._classifier)
         """The app as it will be, to be asked and not to be entered: its file is hollow."""
@@ -153,8 +153,18 @@ def refuse_small_disk(folder: Path, n_bytes: int) -> None:
         )
 
 
-def _with(settings: Settings, part: Part, path: Path) -> Settings:
-    models = {**settings.models_file.models, part.model: part.entry(path)}
+def own_app(source: ConfigSource) -> App:
+    """Return the app in which a model of models.toml is rehearsed, with its own file."""
+    classifier = Classifier.load()
+    return App(_undrafted(load(source, fields=classifier.fields), {}), classifier)
+
+
+def _undrafted(settings: Settings, more: Mapping[str, ModelEntry]) -> Settings:
+    """Add models, and have no model draft: then each token of an answer is a pass of its own."""
+    models = {
+        name: entry.model_copy(update={"drafts": "off"})
+        for name, entry in {**settings.models_file.models, **more}.items()
+    }
     return replace(settings, models_file=settings.models_file.model_copy(update={"models": models}))
 
 

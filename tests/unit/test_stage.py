@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modelrouter.app import App
 from modelrouter.config import ConfigSource, find_config
 from modelrouter.errors import CapacityError, NeverFits, RequestError
 from modelrouter.rehearsal.stage import (
@@ -15,10 +16,13 @@ from modelrouter.rehearsal.stage import (
     MODEL_FILE,
     PREFIX,
     Part,
+    own_app,
     refuse_small_disk,
     staged,
 )
+from modelrouter.types import Done, Generation, Piece, Sampling
 
+ENDLESS = Sampling(temperature=0, frequency_penalty=-2, presence_penalty=-2)
 TINY = Part("tiny", "Q8_0")
 
 MODELS_TOML = """\
@@ -74,6 +78,26 @@ def test_the_part_joins_the_models_of_the_box(source: ConfigSource, folder: Path
         assert told[-1] == (stage.n_bytes, stage.n_bytes)
         assert app.scheduler.never_fits("tiny (Q8_0)") is None
     assert files_in(folder) == []
+
+
+async def drafted_tokens(app: App, model: str) -> int:
+    """Have the model say one word again and again; return how many tokens were drafted."""
+    async with app, app.scheduler.lease(model) as lease:
+        answer = lease.generate(Generation((Piece("hello", special=False),), ENDLESS, 64))
+        *_, done = [event async for event in answer]
+        assert isinstance(done, Done)
+        return done.usage.drafted_tokens
+
+
+async def test_each_token_is_a_pass(tmp_path: Path, tiny_gguf: Path, folder: Path) -> None:
+    """Also of a mapped model that says the same again and again, which drafts elsewhere."""
+    source = source_with(tmp_path, tiny_gguf)
+    source.path.write_text(source.path.read_text().replace('"resident"', '"mapped"'))
+    assert await drafted_tokens(App.open(source), "small") > 0
+    assert await drafted_tokens(own_app(source), "small") == 0
+    with staged(TINY, source, folder) as stage:
+        app = stage.write(lambda _done, _total: None)
+        assert await drafted_tokens(app, TINY.model) == 0
 
 
 def test_the_same_part_is_the_same_model_each_time(source: ConfigSource, folder: Path) -> None:
