@@ -213,17 +213,18 @@ def _disk(found: "Findings") -> str:
     gives = "" if found.box.disk is None else f"it gives {found.box.disk / 1e9:.2f} GB/s"
     if found.read_bytes is None:
         return f"{gives}; what a token reads is not told here"
-    if found.disk_bytes_per_second is None or found.read_bytes < found.touched_bytes / 1000:
+    if found.disk_bytes_per_second is None or not found.from_disk_bytes:
         return f"{gives}; nothing is read from it for a token"
     came = found.disk_bytes_per_second / 1e9
     return f"{in_words(found.read_bytes)} read for a token, {came:.2f} GB/s; {gives}"
 
 
 def _limit(found: "Findings") -> str:
+    where = "some weights are read from disk" if found.from_disk_bytes else "all are in memory"
     return {
         "disk": "the disk: what is not in memory is read again for every token",
         "memory": f"memory, which gives {found.box.memory / 1e9:.1f} GB/s",
-        "CPU": "the CPU: all the weights are in memory, and it multiplies them no faster",
+        "CPU": f"the CPU: it multiplies weights no faster; {where}",
     }[found.limit]
 
 

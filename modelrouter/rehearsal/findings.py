@@ -8,8 +8,8 @@ from typing import Any
 
 from modelrouter.memory.pace import Limit
 
-LARGE_PART = 0.6
-"""What takes so much of a token's time is called its limit."""
+LEAST_READ = 1e-3
+"""Of what a token touches; less from disk is other pages of the worker's."""
 
 BUDGETS_BYTES = tuple(gib * 2**30 for gib in (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512))
 """The memory that people put into boxes."""
@@ -87,10 +87,15 @@ class Findings:
     box: Box
 
     @property
+    def from_disk_bytes(self) -> int:
+        """What a token reads from disk: as the kernel counted, or else as predicted."""
+        read_bytes = self.streamed_bytes if self.read_bytes is None else self.read_bytes
+        return read_bytes if read_bytes >= LEAST_READ * self.touched_bytes else 0
+
+    @property
     def disk_seconds(self) -> float:
         """What of a token's time its disk takes at full speed."""
-        read_bytes = self.streamed_bytes if self.read_bytes is None else self.read_bytes
-        return read_bytes / self.box.disk if self.box.disk else 0.0
+        return self.from_disk_bytes / self.box.disk if self.box.disk else 0.0
 
     @property
     def disk_bytes_per_second(self) -> float | None:
@@ -102,11 +107,13 @@ class Findings:
 
     @property
     def limit(self) -> Limit:
-        """What keeps a token alone from coming sooner."""
-        seconds = self.alone.seconds_a_token
-        if self.disk_seconds >= LARGE_PART * seconds:
-            return "disk"
-        return "memory" if self.memory_seconds >= LARGE_PART * seconds else "CPU"
+        """What takes most of a token's time, alone; what neither disk nor memory explains is the
+        CPU's.
+        """
+        others = max(self.disk_seconds, self.memory_seconds)
+        if others < self.alone.seconds_a_token - others:
+            return "CPU"
+        return "disk" if self.disk_seconds >= self.memory_seconds else "memory"
 
     @property
     def memory_seconds(self) -> float:
@@ -119,10 +126,11 @@ class Findings:
 
         What the disk takes shrinks with what is not pinned, down to what memory and CPU take.
         """
-        if self.limit != "disk":
-            return {}
         seconds, streamed = self.alone.seconds_a_token, self.weights_bytes - self.pinned_bytes
-        rest = self.touched_bytes / min(self.box.memory, self.box.decoding or self.box.memory)
+        if not self.from_disk_bytes or streamed <= 0:
+            return {}
+        by_law = self.touched_bytes / min(self.box.memory, self.box.decoding or self.box.memory)
+        rest = max(by_law, seconds - self.disk_seconds)
         whole_bytes = self.box.budget_bytes + streamed
         larger = [size for size in BUDGETS_BYTES if self.box.budget_bytes < size < whole_bytes]
         return {

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelrouter.cli.rehearse import _lines
 from modelrouter.memory.pace import Limit
 from modelrouter.rehearsal.findings import Box, Decoding, Findings, Prefill
 
@@ -53,15 +54,45 @@ def test_without_a_measured_cpu_memory_is_the_floor() -> None:
 
 @pytest.mark.parametrize(
     ("read_gib", "seconds", "limit"),
-    [(16, 18.0, "disk"), (0, 3.5, "memory"), (0, 18.0, "CPU"), (8, 18.0, "CPU")],
+    [
+        (16, 18.0, "disk"),
+        (10, 18.0, "disk"),
+        (0, 3.5, "memory"),
+        (0, 18.0, "CPU"),
+        (8, 18.0, "CPU"),
+    ],
 )
 def test_the_limit_is_what_takes_most_of_the_time(
     read_gib: int, seconds: float, limit: Limit
 ) -> None:
-    """Disk, then memory; what neither explains is the CPU's, and no memory would help it."""
+    """Disk or memory; what neither explains is the CPU's. More memory helps whoever streams."""
     found = replace(STREAMED, read_bytes=read_gib * GIB, alone=Decoding(1, 4, seconds))
     assert found.limit == limit
-    assert bool(found.more_memory) == (limit == "disk")
+    assert bool(found.more_memory) == (read_gib > 0)
+
+
+def test_more_memory_takes_no_more_away_than_the_disk_takes() -> None:
+    """Where 8 of 18 seconds are the disk's, the other 10 stay however much is in memory."""
+    found = replace(STREAMED, read_bytes=8 * GIB)
+    assert found.more_memory == {24 * GIB: pytest.approx(15.75), 32 * GIB: 10.0, 38 * GIB: 10.0}
+
+
+def test_a_few_pages_from_disk_are_no_weights() -> None:
+    """A worker reads one now and then: nothing is streamed, and no memory would help."""
+    found = replace(STREAMED, read_bytes=32 * GIB // 1000 - 1)
+    assert (found.from_disk_bytes, found.more_memory) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("read_gib", "said"),
+    [(8, "some weights are read from disk"), (0, "all are in memory")],
+)
+def test_what_the_user_reads_of_a_cpu_that_is_the_limit(read_gib: int, said: str) -> None:
+    """It does not say that all is in memory where it is not, nor that memory would not help."""
+    found = replace(STREAMED, read_bytes=read_gib * GIB, pinned_bytes=(34 - 2 * read_gib) * GIB)
+    lines = list(_lines(found))
+    assert f"limit     the CPU: it multiplies weights no faster; {said}" in lines
+    assert ("more RAM  would not make it faster" in lines) == (read_gib == 0)
 
 
 def test_where_the_kernel_does_not_say_what_was_read_the_prediction_stands_for_it() -> None:
