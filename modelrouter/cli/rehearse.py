@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -41,9 +41,22 @@ def rehearse(
         str | None,
         typer.Option(help="A well-known model, such as llama-65b.", show_default=False),
     ] = None,
-    quant: Annotated[str, typer.Option(help="How its weights are stored.")] = "Q4_K",
-    context: Annotated[int, typer.Option(help="The most tokens of each context.", min=256)] = 1024,
-    slots: Annotated[int, typer.Option(help="The most answers at once.", min=1, max=64)] = 4,
+    quant: Annotated[
+        str | None,
+        typer.Option(help="How its weights are stored; left out, Q4_K.", show_default=False),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            help="The most tokens of each context; left out, 1024.", min=256, show_default=False
+        ),
+    ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            help="The most answers at once; left out, 4.", min=1, max=64, show_default=False
+        ),
+    ] = None,
     kv_type: Annotated[
         Literal["f16", "q8_0", "q4_0"] | None,
         typer.Option(help="How contexts are stored; left out, it depends.", show_default=False),
@@ -63,6 +76,9 @@ def rehearse(
             "name either a model of models.toml or a --geometry",
             hint="modelrouter models rehearse --geometry llama-65b --quant Q4_K",
         )
+    if name is not None:
+        only_parts = {"quant": quant, "context": context, "slots": slots, "kv-type": kv_type}
+        _refuse_beside_a_name({**only_parts, "folder": folder})
     source = find_config(config)
     _refuse_beside_a_server(source)
     with _ended_by_signals():
@@ -71,7 +87,7 @@ def rehearse(
         else:
             from modelrouter.rehearsal.stage import Part
 
-            part = Part(geometry or "", quant, context, slots, kv_type)
+            part = Part(geometry or "", quant or "Q4_K", context or 1024, slots or 4, kv_type)
             found = _rehearse_part(part, source, folder)
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), ensure_ascii=False) + "\n")
@@ -126,6 +142,16 @@ def _before_writing(stage: "Stage") -> str:
         f"({in_words(stage.free_bytes)} free) and removed in the end"
     )
     return said if seconds is None else f"{said}; about {in_seconds(seconds)} a token expected"
+
+
+def _refuse_beside_a_name(values: Mapping[str, object]) -> None:
+    """Raise RequestError where an option has a value that only a --geometry takes."""
+    given = [f"--{option}" for option, value in values.items() if value is not None]
+    if given:
+        raise RequestError(
+            f"{', '.join(given)}: for a --geometry; a model of models.toml is rehearsed as it is",
+            hint="leave them out, or change the model's entry in models.toml",
+        )
 
 
 def _refuse_beside_a_server(source: ConfigSource) -> None:
