@@ -32,6 +32,7 @@ from starter import starter_spec
 from modelrouter import synthetic
 from modelrouter.config import ConfigSource, load
 from modelrouter.engine.process import Engine
+from modelrouter.engine.protocol import frame
 from modelrouter.engine.spawning import load_message
 from modelrouter.memory.process import held_bytes, read_bytes
 from modelrouter.registry import ModelSpec, catalogue
@@ -222,8 +223,8 @@ async def measure(path: Path, arguments: argparse.Namespace) -> None:
     for turn in range(arguments.turns):
         disk.forget()
         command = [sys.executable, plain_mmap.__file__, str(arguments.plain_tokens)]
-        load_text = json.dumps(dataclasses.asdict(load_message(spec)) | {"weights": []})
-        await asyncio.to_thread(subprocess.run, command, input=load_text, text=True, check=True)
+        message = frame(dataclasses.replace(load_message(spec), weights=()))
+        await asyncio.to_thread(subprocess.run, command, input=message, check=True)
         disk.forget()
         engine = await ours(spec, pin_bytes, arguments.tokens, disk)
         if turn < arguments.turns - 1:

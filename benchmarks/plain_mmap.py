@@ -1,10 +1,9 @@
 """llama.cpp by itself in a process of its own: a plain mmap, read at the load, nothing pinned.
 
-The Load comes as JSON on standard input; context and threads are ours, so that only the memory's
+The Load comes on standard input; context and threads are ours, so that only the memory's
 management differs.
 """
 
-import json
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ import time
 import llama_cpp.llama_cpp as lib
 
 from modelrouter.engine import llama
-from modelrouter.engine.protocol import Load
+from modelrouter.engine.protocol import Load, messages
 from modelrouter.memory.process import read_bytes
 
 
@@ -23,7 +22,8 @@ def read() -> int:
 
 def main() -> None:
     """Load, decode one token after another, print what a pass took and read."""
-    load = Load(**json.load(sys.stdin))
+    (load,) = messages(sys.stdin.buffer.read())
+    assert isinstance(load, Load)
     lib.llama_log_set(llama.log_warnings, None)
     lib.llama_backend_init()
     before, started = read(), time.perf_counter()

@@ -16,7 +16,7 @@ from modelrouter.gguf import GgufFacts, read_facts
 from modelrouter.gguf.fim import BY_NAME
 from modelrouter.gguf.fim_format import FimFormat, detected, format_of
 from modelrouter.memory.footprint import Footprint, footprint
-from modelrouter.memory.kv import BLOCK_VALUES, stored_types
+from modelrouter.memory.kv import BLOCK_VALUES, StoredTypes, stored_types
 from modelrouter.memory.plan import Plan, Shape, Share, Wish
 from modelrouter.types import Drafts, KvType, Sampling
 
@@ -68,6 +68,11 @@ class ModelSpec:
     """True where the budget did not allow the most that models.toml would have."""
 
     @property
+    def stored(self) -> StoredTypes:
+        """What keys and what values of its contexts are stored as."""
+        return stored_types(self.kv_type, self.facts.key_length)
+
+    @property
     def window_bytes(self) -> int:
         """Room in the page cache for the layers that a mapped model is reading and about to read.
 
@@ -94,8 +99,8 @@ class ModelSpec:
     @property
     def identity(self) -> str:
         """Name the file and the settings that change its arithmetic: equal means equal answers."""
-        keys, values = stored_types(self.kv_type, self.facts.key_length)
-        settings = f"{keys}-{values}/{self.context_tokens}/{self.is_resident}"
+        stored = self.stored
+        settings = f"{stored.keys}-{stored.values}/{self.context_tokens}/{self.is_resident}"
         return f"{self.facts.fingerprint}/{settings}"
 
 

@@ -42,7 +42,7 @@ PROBES_SECONDS = 10.0
 start for longer.
 """
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key: raise it where the same settings come to other footprints than before."""
 
 

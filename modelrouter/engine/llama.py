@@ -29,7 +29,7 @@ from modelrouter.engine.mapping import Mapped, unread
 from modelrouter.engine.protocol import Load
 from modelrouter.engine.sampling import ChainSampler, logits_of
 from modelrouter.errors import EngineError, LoadFailed
-from modelrouter.memory.kv import StoredType, stored_types
+from modelrouter.memory.kv import StoredType
 from modelrouter.tokens import Chance, TokenLogprobs
 from modelrouter.types import Piece, Sampling
 
@@ -45,7 +45,6 @@ GGML_TYPES: dict[StoredType, int] = {
 LOG_LEVEL_WARN = 3
 ABORTED = 2
 PIECE_BYTES = 64
-HEADER_TEXT_BYTES = 128
 
 
 @lib.llama_log_callback  # type: ignore[untyped-decorator]
@@ -277,7 +276,7 @@ def make_context(model: Any, load: Load) -> Any:
     # Else there is room for logits of every row: 297 MiB for a vocabulary of 152,000 and 512 rows.
     params.n_outputs_max = load.most_outputs
     params.n_threads = params.n_threads_batch = load.threads
-    stored = stored_types(load.kv_type, _key_length(model))
+    stored = load.stored
     params.type_k, params.type_v = GGML_TYPES[stored.keys], GGML_TYPES[stored.values]
     params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # a quantized V cache needs it
     params.swa_full = False
@@ -286,23 +285,9 @@ def make_context(model: Any, load: Load) -> Any:
     if not context:
         raise LoadFailed(
             f"llama.cpp could not make room for {load.slots} x {load.context_tokens:,} tokens "
-            f"of {load.kv_type} context"
+            f"of {stored.keys} keys and {stored.values} values"
         )
     return context
-
-
-def _key_length(model: Any) -> int:
-    """Return how many values a head's key has, as the model's header says or implies."""
-    architecture = _header_text(model, "general.architecture")
-    told = _header_text(model, f"{architecture}.attention.key_length")
-    return int(told) if told else lib.llama_model_n_embd(model) // lib.llama_model_n_head(model)
-
-
-def _header_text(model: Any, key: str) -> str:
-    """Return the value of a key of the header as text, "" where it is not there."""
-    text = ctypes.create_string_buffer(HEADER_TEXT_BYTES)
-    lib.llama_model_meta_val_str(model, key.encode(), text, len(text))
-    return text.value.decode()
 
 
 def _watch_flag(context: Any, flag: "ctypes.Array[ctypes.c_char]") -> None:

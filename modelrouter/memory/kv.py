@@ -4,7 +4,8 @@ It knows the types and their sizes, and nothing of who allocates them.
 """
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 from modelrouter.types import KvType
 
@@ -22,7 +23,8 @@ BLOCK_VALUES: Final = 32
 """A quantized row is made of whole blocks of so many values."""
 
 
-class StoredTypes(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredTypes:
     """What keys and what values are stored as."""
 
     keys: StoredType

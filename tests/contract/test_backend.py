@@ -17,6 +17,7 @@ from modelrouter.engine.batcher import Batcher
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Load, Text
 from modelrouter.errors import EngineError
+from modelrouter.memory.kv import StoredTypes
 from modelrouter.types import Generation, Piece, Sampling
 
 MakeBackend: TypeAlias = Callable[[], Backend]
@@ -43,7 +44,15 @@ def make_backend(request: pytest.FixtureRequest, tiny_gguf: Path) -> Iterator[Ma
                 slots=SLOTS, context_tokens=CONTEXT_TOKENS, batch_rows=BATCH_ROWS
             )
         else:
-            load = Load(str(tiny_gguf), True, CONTEXT_TOKENS, SLOTS, BATCH_ROWS, "f16", 1)
+            load = Load(
+                str(tiny_gguf),
+                True,
+                CONTEXT_TOKENS,
+                SLOTS,
+                BATCH_ROWS,
+                StoredTypes("q8_0", "f16"),
+                1,
+            )
             backend = LlamaBackend(load, lambda _: None)
         made.append(backend)
         return backend

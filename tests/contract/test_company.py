@@ -20,6 +20,8 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.batcher import Batcher
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Load, Text
+from modelrouter.gguf import read_facts
+from modelrouter.memory.kv import stored_types
 from modelrouter.types import Generation, KvType, Piece, Sampling
 
 MakeBackend: TypeAlias = Callable[[str, KvType], LlamaBackend]
@@ -56,7 +58,8 @@ def make(files: dict[str, Path], starter_gguf: Path) -> Iterator[MakeBackend]:
 
     def load(model: str, kv_type: KvType) -> LlamaBackend:
         path = files.get(model, starter_gguf)
-        made.append(LlamaBackend(Load(str(path), True, 768, 3, 512, kv_type, 2), lambda _: None))
+        stored = stored_types(kv_type, read_facts(path).key_length)
+        made.append(LlamaBackend(Load(str(path), True, 768, 3, 512, stored, 2), lambda _: None))
         return made[-1]
 
     yield load

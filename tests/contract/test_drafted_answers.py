@@ -17,6 +17,7 @@ from modelrouter.engine.backend import Backend, EchoBackend, Row
 from modelrouter.engine.batcher import Batcher, Event
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Load, Text
+from modelrouter.memory.kv import StoredTypes
 from modelrouter.types import Generation, Piece, Sampling, Usage
 
 MakeBackend: TypeAlias = Callable[[int], Backend]
@@ -57,7 +58,16 @@ def make_backend(request: pytest.FixtureRequest, tiny_gguf: Path) -> Iterator[Ma
 
 def loaded(path: Path, logit_rows: int) -> LlamaBackend:
     """Load a model."""
-    load = Load(str(path), True, CONTEXT_TOKENS, SLOTS, BATCH_ROWS, "f16", 1, logit_rows=logit_rows)
+    load = Load(
+        str(path),
+        True,
+        CONTEXT_TOKENS,
+        SLOTS,
+        BATCH_ROWS,
+        StoredTypes("q8_0", "f16"),
+        1,
+        logit_rows=logit_rows,
+    )
     return LlamaBackend(load, lambda _: None)
 
 

@@ -14,6 +14,7 @@ from modelrouter.engine.fim import render_hole
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Load
 from modelrouter.gguf.fim import BY_NAME
+from modelrouter.memory.kv import StoredTypes
 from modelrouter.synthetic.vocabulary import CONTROL_TOKENS, token_id
 from modelrouter.types import Extra, Hole
 
@@ -27,7 +28,9 @@ texts = st.lists(st.sampled_from([*CONTROL_TOKENS, "<|fim_", "prefix|>", "a", "\
 @pytest.fixture(scope="module")
 def tiny(tiny_gguf: Path) -> Iterator[LlamaBackend]:
     """The tiny model, for its tokenizer."""
-    backend = LlamaBackend(Load(str(tiny_gguf), True, 512, 1, 32, "f16", 1), lambda _: None)
+    backend = LlamaBackend(
+        Load(str(tiny_gguf), True, 512, 1, 32, StoredTypes("q8_0", "f16"), 1), lambda _: None
+    )
     yield backend
     backend.close()
 

@@ -22,11 +22,14 @@ from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Load
 from modelrouter.errors import LoadFailed
 from modelrouter.gguf import read_facts
+from modelrouter.memory.kv import StoredType, StoredTypes
 from modelrouter.synthetic.vocabulary import CONTROL_TOKENS, TURN_END, token_id
-from modelrouter.types import KvType, Piece, Sampling
+from modelrouter.types import Piece, Sampling
 
 LoadBackend: TypeAlias = Callable[..., LlamaBackend]
 Logits: TypeAlias = npt.NDArray[np.float32]
+
+USUAL = StoredTypes("q8_0", "f16")
 
 WILD = Sampling(temperature=5, top_k=0, top_p=1, min_p=0)
 """Every token has its chance."""
@@ -46,10 +49,10 @@ def load() -> Iterator[LoadBackend]:
         context_tokens: int = 512,
         slots: int = 3,
         batch_rows: int = 256,
-        kv_type: KvType = "f16",
+        stored: StoredTypes = USUAL,
         on_progress: Callable[[float], None] = lambda _: None,
     ) -> LlamaBackend:
-        message = Load(str(path), whole, context_tokens, slots, batch_rows, kv_type, 1)
+        message = Load(str(path), whole, context_tokens, slots, batch_rows, stored, 1)
         made.append(LlamaBackend(message, on_progress))
         return made[-1]
 
@@ -116,9 +119,9 @@ def test_a_context_that_cannot_be(load: LoadBackend, tmp_path: Path) -> None:
     path = tmp_path / "narrow.gguf"
     synthetic.write(path, synthetic.Geometry(1, 64, 64, 4, 4, 512), "F32")
     with pytest.raises(LoadFailed) as caught:
-        load(path, kv_type="q8_0")
+        load(path, stored=StoredTypes("q8_0", "q8_0"))
     assert caught.value.message == (
-        "llama.cpp could not make room for 3 x 512 tokens of q8_0 context"
+        "llama.cpp could not make room for 3 x 512 tokens of q8_0 keys and q8_0 values"
     )
 
 
@@ -127,15 +130,16 @@ def test_the_context_is_at_least_what_was_asked(load: LoadBackend, tiny_gguf: Pa
     assert load(tiny_gguf, context_tokens=300).context_tokens == 512
 
 
-@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+@pytest.mark.parametrize("stored_type", ["q8_0", "q4_0"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_quantized_context(
-    load: LoadBackend, tiny_gguf: Path, kv_type: KvType, *, whole: bool
+    load: LoadBackend, tiny_gguf: Path, stored_type: StoredType, *, whole: bool
 ) -> None:
     """A smaller KV cache loads, decodes, and changes the logits only a little."""
     tokens = list(range(60, 100))
     exact = prefilled(load(tiny_gguf), tokens, 256)
-    rough = prefilled(load(tiny_gguf, kv_type=kv_type, whole=whole), tokens, 256)
+    stored = StoredTypes(stored_type, stored_type)
+    rough = prefilled(load(tiny_gguf, stored=stored, whole=whole), tokens, 256)
     assert 0 < float(abs(rough - exact).max()) < float(exact.std())
 
 

@@ -15,6 +15,7 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Load
 from modelrouter.errors import EngineError, RequestError
+from modelrouter.memory.kv import StoredTypes
 from modelrouter.tokens import TokenBias
 from modelrouter.types import Sampling
 
@@ -22,7 +23,9 @@ from modelrouter.types import Sampling
 @pytest.fixture
 def thinking(tiny_gguf: Path) -> Iterator[LlamaBackend]:
     """The tiny model after one pass of one row, with logits to draw from."""
-    backend = LlamaBackend(Load(str(tiny_gguf), True, 256, 1, 32, "f16", 1), lambda _: None)
+    backend = LlamaBackend(
+        Load(str(tiny_gguf), True, 256, 1, 32, StoredTypes("q8_0", "f16"), 1), lambda _: None
+    )
     assert backend.decode([Row(0, 0, 65, wants_logits=True)])
     yield backend
     backend.close()

@@ -16,6 +16,7 @@ from modelrouter.engine.constraint import compiled
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Failed, Finished, Generate, Load, Text
 from modelrouter.formats import ANY_OBJECT, AnswerFormat
+from modelrouter.memory.kv import StoredTypes
 from modelrouter.tokens import TokenBias
 from modelrouter.types import Generation, Piece, Sampling
 
@@ -39,7 +40,7 @@ CAT = AnswerFormat.of_schema(
 @pytest.fixture(scope="module")
 def starter(starter_gguf: Path) -> Iterator[LlamaBackend]:
     """The starter model with one slot."""
-    load = Load(str(starter_gguf), True, 512, 1, 64, "f16", 2)
+    load = Load(str(starter_gguf), True, 512, 1, 64, StoredTypes("q8_0", "f16"), 2)
     backend = LlamaBackend(load, lambda _: None)
     yield backend
     backend.close()

@@ -20,6 +20,7 @@ from modelrouter.engine.buffers import plans
 from modelrouter.engine.protocol import Load, Planned
 from modelrouter.gguf import read_facts
 from modelrouter.memory.footprint import WORKER_BYTES, Footprint, computing_bytes, footprint
+from modelrouter.memory.kv import stored_types
 from modelrouter.synthetic import GEOMETRIES, QUANTIZATIONS, Geometry
 from modelrouter.synthetic.header import plan_file
 from modelrouter.types import KvType
@@ -85,10 +86,17 @@ def hollow(tmp_path_factory: pytest.TempPathFactory) -> Hollow:
 facts_of = cache(read_facts)
 
 
+def load_of(path: Path, settings: Settings, *, whole: bool = True) -> Load:
+    """Return the message that asks for the account."""
+    numbers = settings._asdict()
+    stored = stored_types(numbers.pop("kv_type"), facts_of(path).key_length)
+    return Load(str(path), whole, stored=stored, **numbers, threads=1)
+
+
 @cache
 def told(path: Path, settings: Settings, *, whole: bool = True) -> Planned:
     """Return llama.cpp's account."""
-    (account,) = plans([Load(str(path), whole, **settings._asdict(), threads=1)])
+    (account,) = plans([load_of(path, settings, whole=whole)])
     return account
 
 
@@ -158,10 +166,7 @@ def test_a_worker_of_its_own(hollow: Hollow, geometry: str, settings: Settings) 
     """
     small = hollow("small", "Q8_0")
     path = hollow(geometry, "Q8_0")
-    before, grown = (
-        next(plans([Load(str(each), True, **settings._asdict(), threads=1)])).worker_bytes
-        for each in (small, path)
-    )
+    before, grown = (next(plans([load_of(each, settings)])).worker_bytes for each in (small, path))
     assert grown - before <= counted(path, settings).worker_bytes - WORKER_BYTES
 
 
@@ -220,7 +225,7 @@ def test_the_account_is_what_the_log_says(
 ) -> None:
     """The sums read from llama.cpp's own structure are those it prints, in steps of 0.01 MiB."""
     path = hollow(geometry, "Q8_0")
-    load = Load(str(path), True, **settings._asdict(), threads=1)
+    load = load_of(path, settings)
     model = llama.open_model(load, is_plan=True)
     lib.llama_free(llama.make_context(model, load))
     lib.llama_model_free(model)

@@ -24,6 +24,7 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.mapping import unread
 from modelrouter.engine.protocol import Load
+from modelrouter.memory.kv import StoredTypes
 
 PAGE = mmap.PAGESIZE
 GEOMETRY = synthetic.Geometry(12, 512, 2048, heads=8, kv_heads=8, context_length=512)
@@ -45,7 +46,7 @@ def _warnings_only() -> None:
 
 def load_of(path: Path) -> Load:
     """Return the message that loads a model mapped."""
-    return Load(str(path), False, 256, 1, 32, "f16", 1)
+    return Load(str(path), False, 256, 1, 32, StoredTypes("q8_0", "f16"), 1)
 
 
 @contextmanager

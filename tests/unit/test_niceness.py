@@ -11,11 +11,12 @@ import pytest
 from modelrouter.engine.niceness import OOM_MAPPED, OOM_RESIDENT, take_place
 from modelrouter.engine.process import _warn_once
 from modelrouter.engine.protocol import Load
+from modelrouter.memory.kv import StoredTypes
 
 
 def load(*, whole: bool) -> Load:
     """Return the message for a model that nobody will load."""
-    return Load("model.gguf", whole, 256, 1, 32, "f16", 1)
+    return Load("model.gguf", whole, 256, 1, 32, StoredTypes("q8_0", "f16"), 1)
 
 
 @pytest.mark.parametrize(

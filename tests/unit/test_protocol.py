@@ -36,12 +36,23 @@ from modelrouter.engine.protocol import (
     frame,
     parse,
 )
+from modelrouter.memory.kv import StoredTypes
 from modelrouter.tokens import Chance, TokenBias, TokenLogprobs
 from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
 
 MESSAGES: list[AnyMessage] = [
-    Load("/models/große Datei.gguf", True, 4096, 2, 512, "q8_0", 4),
-    Load("a", False, 256, 1, 32, "f16", 1, (Span("a", 32, 5), Span("é", 0, 2**40)), "idle"),
+    Load("/models/große Datei.gguf", True, 4096, 2, 512, StoredTypes("q8_0", "q8_0"), 4),
+    Load(
+        "a",
+        False,
+        256,
+        1,
+        32,
+        StoredTypes("f16", "bf16"),
+        1,
+        (Span("a", 32, 5), Span("é", 0, 2**40)),
+        "idle",
+    ),
     Generate(
         0,
         Generation(

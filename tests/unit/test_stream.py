@@ -19,6 +19,7 @@ from modelrouter.engine.protocol import Load, Span
 from modelrouter.engine.stream import Layer, Stream, _Turn
 from modelrouter.engine.weights import spans
 from modelrouter.gguf import read_facts
+from modelrouter.memory.kv import StoredTypes
 from modelrouter.types import Sampling
 
 MIB = 2**20
@@ -153,7 +154,17 @@ def test_the_same_logits_while_it_streams(tmp_path: Path) -> None:
     weights = spans(read_facts(path))
     tokens = {}
     for whole in (True, False):
-        load = Load(str(path), whole, 256, 1, 32, "f16", 2, weights, window_bytes=window)
+        load = Load(
+            str(path),
+            whole,
+            256,
+            1,
+            32,
+            StoredTypes("q8_0", "f16"),
+            2,
+            weights,
+            window_bytes=window,
+        )
         backend = LlamaBackend(load, lambda _: None)
         stream = Stream(weights, window, lambda: 0, MIB)
         stream.start()
