@@ -5,20 +5,19 @@ Pure: a header's facts in, stretches of files out. It knows nothing of how they 
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from modelrouter.engine.pages import PAGE_BYTES
 from modelrouter.engine.protocol import Span
 from modelrouter.gguf import GgufFacts
-from modelrouter.gguf.tensors import Tensor
+from modelrouter.gguf.tensors import Tensor, Use, uses
 
 Group: TypeAlias = tuple[int, int]
-"""What is pinned together: how often a pass reads it (0: whole, 1: some experts, 2: some rows), and
-the place in the pass.
-"""
+"""What is pinned together: the rank of its use, and the place in the pass."""
 
 _LAYER = re.compile(r"blk\.(\d+)\.")
+_RANKS: Mapping[Use, int] = {"whole": 0, "experts": 1, "rows": 2}
 
 
 def spans(facts: GgufFacts) -> tuple[Span, ...]:
@@ -50,11 +49,10 @@ def _runs(facts: GgufFacts) -> Iterator[tuple[Group, Span]]:
 
     A page that two tensors share goes with the second.
     """
-    is_tied = all(tensor.name != "output.weight" for tensor in facts.tensors)
     paths = {index: str(file.path) for index, file in enumerate(facts.files)}
-    by_place = sorted(facts.tensors, key=lambda tensor: (tensor.file_index, tensor.offset))
-    for file_index, tensors in itertools.groupby(by_place, lambda tensor: tensor.file_index):
-        grouped = [(_group(t, facts.layers, is_tied=is_tied), t) for t in tensors]
+    by_place = sorted(uses(facts.tensors), key=lambda pair: (pair[0].file_index, pair[0].offset))
+    for file_index, pairs in itertools.groupby(by_place, lambda pair: pair[0].file_index):
+        grouped = [(_group(tensor, use, facts.layers), tensor) for tensor, use in pairs]
         starts = [tensor.offset // PAGE_BYTES * PAGE_BYTES for _, tensor in grouped]
         last = grouped[-1][1]
         ends = [*starts[1:], last.offset + last.n_bytes]
@@ -67,12 +65,9 @@ def _runs(facts: GgufFacts) -> Iterator[tuple[Group, Span]]:
                 yield group, Span(paths[file_index], first, end - first, layer)
 
 
-def _group(tensor: Tensor, layers: int, *, is_tied: bool) -> Group:
+def _group(tensor: Tensor, use: Use, layers: int) -> Group:
     found = _LAYER.match(tensor.name)
-    if found is not None:
-        return (1 if "_exps" in tensor.name else 0, int(found[1]))
-    is_looked_up = "_embd." in tensor.name and not (is_tied and tensor.name == "token_embd.weight")
-    return (2 if is_looked_up else 0, layers)
+    return (_RANKS[use], layers if found is None else int(found[1]))
 
 
 def _spread(layer: int, layers: int) -> tuple[int, str]:

@@ -4,8 +4,9 @@ Nothing here opens a file or knows how a header is laid out.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,13 @@ Source: `enum llama_ftype` as llama-cpp-python 0.3.36 binds it, without `LLAMA_F
 """
 
 
+EMBEDDINGS: Final = "token_embd.weight"
+OUTPUT: Final = "output.weight"
+
+Use: TypeAlias = Literal["whole", "experts", "rows"]
+"""What of a tensor a token reads: all of it, of some experts, or a few rows that are looked up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """One tensor of a model.
@@ -123,6 +131,21 @@ class Tensor:
     def n_weights(self) -> int:
         """How many weights the tensor holds."""
         return math.prod(self.shape)
+
+
+def uses(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, Use]]:
+    """Yield each of a model's tensors with its use.
+
+    Embeddings are looked up; without an output layer of its own they are that one too, and whole.
+    """
+    is_tied = all(tensor.name != OUTPUT for tensor in tensors)
+    for tensor in tensors:
+        if "_exps." in tensor.name:
+            yield tensor, "experts"
+        elif "_embd." in tensor.name and not (is_tied and tensor.name == EMBEDDINGS):
+            yield tensor, "rows"
+        else:
+            yield tensor, "whole"
 
 
 def packed_bytes(shape: tuple[int, ...], tensor_type: TensorType) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from modelrouter.gguf import GgufFacts
+from modelrouter.gguf.tensors import EMBEDDINGS, uses
 from modelrouter.memory.kv import BYTES_PER_VALUE, stored_types
 from modelrouter.types import KvType
 
@@ -170,17 +171,15 @@ def _experts_width(facts: GgufFacts) -> int:
 def _weights_bytes(facts: GgufFacts) -> tuple[int, int]:
     """Return the plain and the repacked bytes of weights that are read whole.
 
-    Embeddings are looked up, not multiplied, so they stay plain. Where they are the output layer
-    too, and of a type that is repacked, that layer is a second copy.
+    What is looked up, not multiplied, stays plain. Where embeddings are the output layer too, and
+    of a type that is repacked, that layer is a second copy.
     """
     plain = repacked = 0
-    is_tied = all(tensor.name != "output.weight" for tensor in facts.tensors)
-    for tensor in facts.tensors:
-        is_embedding = tensor.name == "token_embd.weight"
+    for tensor, use in uses(facts.tensors):
         can_repack = tensor.type_name in REPACKED_TYPES and tensor.shape[1:2] != (1,)
-        if is_embedding or not can_repack:
+        if use == "rows" or tensor.name == EMBEDDINGS or not can_repack:
             plain += tensor.n_bytes
-        if can_repack and (is_tied or not is_embedding):
+        if can_repack and use != "rows":
             repacked += tensor.n_bytes
     return plain, repacked
 

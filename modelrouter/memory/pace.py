@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from modelrouter.gguf import GgufFacts
+from modelrouter.gguf.tensors import Use, uses
 from modelrouter.memory.speeds import Speed
 
 Limit: TypeAlias = Literal["memory", "CPU", "disk"]
 """What keeps a model from being faster."""
-
-LOOKED_UP = ("token_embd.weight", "per_layer_token_embd.weight")
-"""Tables of which a token reads one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +56,10 @@ class Pace:
 
 
 def touched_bytes(facts: GgufFacts) -> int:
-    """Return the weights that one token reads: of experts those used, of embeddings none.
-
-    Embeddings are looked up, unless they are the output layer too.
-    """
-    is_tied = all(tensor.name != "output.weight" for tensor in facts.tensors)
-    total = 0.0
-    for tensor in facts.tensors:
-        if tensor.name in LOOKED_UP and not (is_tied and tensor.name == LOOKED_UP[0]):
-            continue
-        is_expert = "_exps." in tensor.name and facts.expert_count
-        used = facts.expert_used_count / facts.expert_count if is_expert else 1.0
-        total += tensor.n_bytes * used
-    return int(total)
+    """Return the weights that one token reads: of experts those used, of what is looked up none."""
+    experts = facts.expert_used_count / facts.expert_count if facts.expert_count else 1.0
+    shares: dict[Use, float] = {"whole": 1.0, "experts": experts, "rows": 0.0}
+    return int(sum(tensor.n_bytes * shares[use] for tensor, use in uses(facts.tensors)))
 
 
 def one_pass(facts: GgufFacts, *, kept_bytes: int, cache_bytes: int) -> Pass:
