@@ -3,12 +3,12 @@
 It knows neither server nor client; the two share it and nothing else.
 """
 
-import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from platformdirs import user_state_path
+
+from modelrouter import kept_json
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Note:
     def read(cls) -> "Note | None":
         """Return the note of the server started last; None where there is none to be read."""
         try:
-            return cls(**json.loads(cls.path().read_text()))
+            return cls(**kept_json.read(cls.path()))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -33,12 +33,8 @@ class Note:
         return Path(user_state_path("modelrouter"), "server.json")
 
     def write(self) -> None:
-        """Leave the note, in the place of any other."""
-        path = self.path()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(asdict(self)))
-        part.replace(path)
+        """Leave the note, in the place of any other; OSError where that cannot be."""
+        kept_json.write(self.path(), asdict(self))
 
     def remove(self) -> None:
         """Take the note away, unless a newer server has put its own there."""

@@ -4,10 +4,7 @@ A small JSON file in the user's state folder. What is damaged is as good as abse
 anew when somebody asks for it. It measures nothing itself.
 """
 
-import contextlib
-import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -15,10 +12,9 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
-log = logging.getLogger(__name__)
+from modelrouter import kept_json
 
-MOST_BYTES = 2**16
-"""A longer file is not ours: a speed takes 100 bytes."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +60,8 @@ def kept_in() -> Path:
 def read(path: Path) -> dict[str, Speed]:
     """Return the speeds by their keys; none where the file is not sound."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return {}
-        return {str(key): _speed(value) for key, value in json.loads(path.read_bytes()).items()}
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return {str(key): _speed(value) for key, value in kept_json.read(path).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
@@ -76,15 +70,10 @@ def keep(path: Path, speeds: Mapping[str, Speed]) -> None:
 
     Where nothing can be written they are measured again next time.
     """
-    text = json.dumps({key: asdict(speed) for key, speed in {**read(path), **speeds}.items()})
-    part = path.with_suffix(f".{os.getpid()}")
+    known = {**read(path), **speeds}
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_text(text)
-        part.replace(path)
+        kept_json.write(path, {key: asdict(speed) for key, speed in known.items()})
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         log.warning("the speeds measured are not kept: %s", error)
 
 

@@ -4,15 +4,13 @@ What is damaged is as good as absent and is written anew. It does not know how a
 or what its key is made of.
 """
 
-import contextlib
-import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
 
+from modelrouter import kept_json
 from modelrouter.memory.footprint import Footprint
 
 log = logging.getLogger(__name__)
@@ -20,36 +18,23 @@ log = logging.getLogger(__name__)
 MOST_FOOTPRINTS = 256
 """The newest are kept; a forgotten one is found again in a fraction of a second."""
 
-MOST_BYTES = 1024 * MOST_FOOTPRINTS
-"""A longer file is not ours: one footprint takes 300 bytes."""
-
 
 def read(path: Path) -> dict[str, Footprint]:
     """Return the footprints by their keys, the oldest first; none where the file is not sound."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return {}
-        found = json.loads(path.read_bytes())
-        return {key: _footprint(value) for key, value in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {key: _footprint(value) for key, value in kept_json.read(path).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
 def write(path: Path, footprints: Mapping[str, Footprint]) -> None:
-    """Keep the footprints in place of those there, for this user alone; all of them or none.
-
-    Where nothing can be written (a full disk, no home folder) the work goes on without.
+    """Keep the footprints in place of those there; where nothing can be written the work goes on
+    without.
     """
     newest = islice(footprints.items(), max(0, len(footprints) - MOST_FOOTPRINTS), None)
-    text = json.dumps({key: asdict(footprint) for key, footprint in newest})
-    part = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_text(text)
-        part.replace(path)
+        kept_json.write(path, {key: asdict(footprint) for key, footprint in newest})
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         log.info("footprints are not kept: %s", error)
 
 

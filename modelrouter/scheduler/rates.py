@@ -3,14 +3,13 @@
 It measures nothing itself and forecasts nothing; it keeps a few numbers, also over restarts.
 """
 
-import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from modelrouter import kept_json
 from modelrouter.types import Done
 
 log = logging.getLogger(__name__)
@@ -84,10 +83,7 @@ class Rates:
             return
         kept = dict(list(self._rates.items())[-MOST_MODELS:])
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = self._path.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps({name: asdict(rate) for name, rate in kept.items()}))
-            part.replace(self._path)
+            kept_json.write(self._path, {name: asdict(rate) for name, rate in kept.items()})
         except OSError as error:
             log.warning("the speeds measured are not kept: %s", error)
 
@@ -95,8 +91,7 @@ class Rates:
 def _read(path: Path) -> dict[str, Rate]:
     """Return the rates in a file; one that is damaged counts for nothing, and a warning says so."""
     try:
-        kept = json.loads(path.read_text())
-        return {str(name): _rate(sums) for name, sums in kept.items()}
+        return {str(name): _rate(sums) for name, sums in kept_json.read(path).items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:

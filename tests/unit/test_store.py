@@ -1,15 +1,15 @@
 """Footprints on disk: what was kept is found again, and no damage is more than a gap."""
 
 import json
-import stat
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from modelrouter.kept_json import MOST_BYTES
 from modelrouter.memory import store
 from modelrouter.memory.footprint import Footprint
-from modelrouter.memory.store import MOST_BYTES, MOST_FOOTPRINTS
+from modelrouter.memory.store import MOST_FOOTPRINTS
 
 TOLD = Footprint(
     plain_bytes=1,
@@ -34,13 +34,6 @@ def test_what_was_written_is_read(path: Path) -> None:
     assert store.read(path) == {}
     store.write(path, {"a": TOLD, "b": TOLD})
     assert store.read(path) == {"a": TOLD, "b": TOLD}
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_it_is_this_users_alone(path: Path) -> None:
-    """Others may not look into the folder."""
-    store.write(path, {"a": TOLD})
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_the_newest_are_kept(path: Path) -> None:
@@ -60,19 +53,15 @@ def changed(**changes: object) -> bytes:
     "content",
     [
         b"",
-        b"\0\xff",
         b"[]",
-        b"[" * 100_000,
         b'{"a": 1}',
         b'{"a": {}}',
-        changed()[:-5],
         changed(kv_bytes=-1),
         changed(kv_bytes=1.5),
         changed(kv_bytes=True),
         changed(kv_bytes="3"),
         changed(other_bytes=1),
         changed(origin="formula"),
-        changed() + b" " * MOST_BYTES,
     ],
 )
 def test_a_damaged_file_is_as_good_as_none(path: Path, content: bytes) -> None:
@@ -89,11 +78,3 @@ def test_a_folder_that_cannot_be_made(path: Path) -> None:
     path.parent.write_text("a file stands where the folder should be")
     store.write(path, {"a": TOLD})
     assert store.read(path) == {}
-
-
-def test_a_file_that_cannot_be_replaced(path: Path) -> None:
-    """What was begun is cleaned away."""
-    path.mkdir(parents=True)
-    store.write(path, {"a": TOLD})
-    assert store.read(path) == {}
-    assert list(path.parent.iterdir()) == [path]
