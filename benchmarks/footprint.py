@@ -19,7 +19,7 @@ from modelrouter import synthetic
 from modelrouter.engine.footprints import measured
 from modelrouter.engine.process import Engine
 from modelrouter.gguf import read_facts
-from modelrouter.memory.footprint import Footprint, footprint
+from modelrouter.memory.footprint import Footprint
 from modelrouter.memory.process import held_bytes
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.synthetic import Geometry
@@ -79,14 +79,6 @@ def spec_of(case: Case, path: Path) -> ModelSpec:
         kv_type=case.kv_type,
         threads=None,
         sampling=Sampling(),
-        footprint=footprint(
-            facts,
-            whole=case.is_resident,
-            context_tokens=case.rows,
-            slots=case.slots,
-            batch_rows=case.rows,
-            kv_type=case.kv_type,
-        ),
     )
 
 

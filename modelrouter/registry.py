@@ -43,7 +43,7 @@ class ChatFormat:
     control_tokens: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelSpec:
     """One usable model: its file's facts and its settings, all defaults filled in.
 
@@ -60,12 +60,26 @@ class ModelSpec:
     kv_type: KvType
     threads: int | None
     sampling: Sampling
-    footprint: Footprint
     logit_rows: int = 1
     """Rows of a sequence that may want logits in one pass; more than 1 where drafts are on."""
     fim: FimFormat | None = None
     is_narrowed: bool = False
     """True where the budget did not allow the most that models.toml would have."""
+    told: Footprint | None = None
+    """llama.cpp's own account of these settings, where it was asked."""
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """What its worker needs: as llama.cpp told, or else as the formula counts."""
+        return self.told or footprint(
+            self.facts,
+            whole=self.is_resident,
+            context_tokens=self.context_tokens,
+            slots=self.slots,
+            batch_rows=self.batch_rows,
+            kv_type=self.kv_type,
+            logit_rows=self.logit_rows,
+        )
 
     @property
     def stored(self) -> StoredTypes:
@@ -195,23 +209,7 @@ def narrower(spec: ModelSpec) -> tuple[ModelSpec, ...]:
     The formula counts what they need.
     """
     contexts = _halved(spec.context_tokens, LEAST_CONTEXT_TOKENS)[0 if spec.slots > 1 else 1 :]
-    return tuple(
-        replace(
-            spec,
-            context_tokens=tokens,
-            slots=1,
-            footprint=footprint(
-                spec.facts,
-                whole=spec.is_resident,
-                context_tokens=tokens,
-                slots=1,
-                batch_rows=spec.batch_rows,
-                kv_type=spec.kv_type,
-                logit_rows=spec.logit_rows,
-            ),
-        )
-        for tokens in contexts
-    )
+    return tuple(replace(spec, context_tokens=tokens, slots=1, told=None) for tokens in contexts)
 
 
 def _spec(
@@ -224,8 +222,6 @@ def _spec(
     is_narrowed: bool,
 ) -> ModelSpec:
     is_resident = entry.residency == "resident"
-    kv_type = entry.kv_type or _usual_kv_type(facts, is_resident=is_resident)
-    logit_rows = LOGIT_ROWS[_drafts(name, entry, facts)]
     return ModelSpec(
         name=name,
         facts=facts,
@@ -233,19 +229,10 @@ def _spec(
         context_tokens=context_tokens,
         slots=slots,
         batch_rows=entry.batch,
-        kv_type=kv_type,
+        kv_type=entry.kv_type or _usual_kv_type(facts, is_resident=is_resident),
         threads=entry.threads,
         sampling=entry.sampling.to_sampling(),
-        footprint=footprint(
-            facts,
-            whole=is_resident,
-            context_tokens=context_tokens,
-            slots=slots,
-            batch_rows=entry.batch,
-            kv_type=kv_type,
-            logit_rows=logit_rows,
-        ),
-        logit_rows=logit_rows,
+        logit_rows=LOGIT_ROWS[_drafts(name, entry, facts)],
         fim=_fim(name, entry, facts),
         is_narrowed=is_narrowed,
     )

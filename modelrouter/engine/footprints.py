@@ -67,7 +67,7 @@ def measured(found: Catalogue, seconds: float = PROBES_SECONDS) -> Catalogue:
         store.write(path, known)
 
     def told(spec: ModelSpec) -> ModelSpec:
-        return dataclasses.replace(spec, footprint=known.get(_key(spec, library), spec.footprint))
+        return dataclasses.replace(spec, told=known.get(_key(spec, library)))
 
     return found.of_ladders(
         {name: tuple(map(told, ladder)) for name, ladder in found.ladders.items()}

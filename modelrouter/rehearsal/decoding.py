@@ -15,7 +15,6 @@ from modelrouter.engine.answer_stream import Stream
 from modelrouter.engine.process import Engine
 from modelrouter.errors import EngineError
 from modelrouter.gguf import read_facts
-from modelrouter.memory.footprint import footprint
 from modelrouter.memory.pace import touched_bytes
 from modelrouter.registry import ModelSpec
 from modelrouter.synthetic import Geometry
@@ -50,25 +49,16 @@ def decoding_bandwidth(weights_type: str, threads: int) -> float:
 
 def _spec(path: Path, threads: int) -> ModelSpec:
     facts = read_facts(path)
-    rows = 32
     return ModelSpec(
         name=f"the measurement of {facts.file_type}",
         facts=facts,
         is_resident=True,
         context_tokens=LAYER.context_length,
         slots=1,
-        batch_rows=rows,
+        batch_rows=32,
         kv_type="f16",
         threads=threads,
         sampling=Sampling(temperature=0),
-        footprint=footprint(
-            facts,
-            whole=True,
-            context_tokens=LAYER.context_length,
-            slots=1,
-            batch_rows=rows,
-            kv_type="f16",
-        ),
     )
 
 
