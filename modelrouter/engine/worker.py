@@ -116,8 +116,10 @@ class Inbox:
 class Worker:
     """The loaded model's loop: messages in, passes, events out."""
 
-    def __init__(self, channel: Channel, inbox: Inbox, backend: Backend, stream: Stream) -> None:
-        """Serve the parent at the other end of `channel` with `backend`."""
+    def __init__(
+        self, channel: Channel, inbox: Inbox, backend: Backend, stream: Stream | None
+    ) -> None:
+        """Serve the parent at the other end of `channel`; `stream` hears of each pass."""
         self._channel = channel
         self._backend = backend
         self._stream = stream
@@ -172,6 +174,8 @@ class Worker:
                 self._channel.send(*events)
 
     def _decode(self, rows: Sequence[Row]) -> bool:
+        if self._stream is None:
+            return self._backend.decode(rows)
         self._stream.pass_begins()
         try:
             return self._backend.decode(rows)
@@ -225,8 +229,10 @@ def open_inbox(channel: Channel, residency: Residency) -> Inbox:
     return inbox
 
 
-def open_stream(load: Load, residency: Residency) -> Stream:
-    """Start the thread that reads ahead what is not pinned."""
+def open_stream(load: Load, residency: Residency) -> Stream | None:
+    """Start the thread that reads ahead what is not pinned; None where nothing is mapped."""
+    if not load.weights:
+        return None
     stream = Stream(load.weights, load.window_bytes, lambda: residency.pinned_bytes)
     stream.start()
     return stream
@@ -246,7 +252,8 @@ def main() -> None:
         inbox, stream = open_inbox(channel, residency), open_stream(load, residency)
         refusals = take_place(load)
         backend = load_model(load, channel)
-        stream.follow(backend.mappings)
+        if stream is not None:
+            stream.follow(backend.mappings)
     except ModelRouterError as error:
         channel.send(Failed(None, error.code, error.message, error.hint))
         sys.stderr.flush()
