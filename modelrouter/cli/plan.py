@@ -6,7 +6,7 @@ Nothing is loaded; the figures are those that the scheduler goes by.
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,7 +46,7 @@ def plan(
     if as_json:
         sys.stdout.write(json.dumps(explanation, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write("\n".join(_lines(explanation)) + "\n")
+        sys.stdout.write("\n".join(_lines(explanation, app.notes)) + "\n")
 
 
 def _explanation(app: "App") -> dict[str, Any]:
@@ -120,14 +120,14 @@ def _would_fit(app: "App", model: str) -> str | None:
     return None if widest is None else f"slots = 1 and context = {widest.context_tokens}"
 
 
-def _lines(explanation: dict[str, Any]) -> list[str]:
+def _lines(explanation: dict[str, Any], notes: Sequence[str]) -> list[str]:
     budget = explanation["budget"]
     resident_bytes, all_bytes = explanation["resident_bytes"], budget["models_bytes"]
     ram, reserve = in_words(budget["ram_bytes"]), in_words(budget["reserve_bytes"])
     lines = [
         f"budget    {in_words(all_bytes)}: {ram} ({budget['origin']}) less {reserve} of reserve",
         "",
-        *(f"note      {note}" for note in (*budget["notes"], *explanation["machine"]["missing"])),
+        *(f"note      {note}" for note in notes),
         f"resident  {_bar(all_bytes, (RESIDENT, resident_bytes))}",
     ]
     residents = [m for m in explanation["models"] if m["residency"] == "resident"]
