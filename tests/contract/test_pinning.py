@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeAlias
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 from talking import ENDLESS, answer, children, failure, first_text, started, submit
 
@@ -109,8 +108,8 @@ async def test_a_worker_that_dies_answers_nobody(engine: Engine) -> None:
     """Whoever waits for the pinning is told; so is who asks afterwards."""
     await engine.pin(PAGE_BYTES)
     os.kill(engine.pid, signal.SIGSTOP)
-    while psutil.Process(engine.pid).status() != psutil.STATUS_STOPPED:
-        pass  # until then it could still answer
+    # until it has stopped it could still answer
+    await asyncio.to_thread(os.waitid, os.P_PID, engine.pid, os.WSTOPPED | os.WNOWAIT)
     goals = [asyncio.create_task(engine.pin(n * PAGE_BYTES)) for n in (2, 3)]
     await asyncio.sleep(0)  # each task sends its goal
     os.kill(engine.pid, signal.SIGKILL)

@@ -6,7 +6,9 @@ A file of eight layers of 8 MiB; the pass is played by touching a mapping of it,
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import llama_cpp.llama_cpp as lib
 import numpy as np
+import numpy.typing as npt
 import pytest
 from page_cache import PAGE, forget, pages_in_memory
 
@@ -20,7 +22,6 @@ from modelrouter.engine.stream import Layer, Stream, _Turn
 from modelrouter.engine.weights import spans
 from modelrouter.gguf import read_facts
 from modelrouter.memory.kv import StoredTypes
-from modelrouter.types import Sampling
 
 MIB = 2**20
 LAYERS, LAYER_BYTES, PIECE_BYTES = 8, 8 * MIB, 2 * MIB
@@ -40,11 +41,31 @@ class Played:
         self.path = path
         self.weights = [Span(str(path), at, LAYER_BYTES, n) for n, at in enumerate(places)]
         self.pages = Pages(str(path), LAYERS * LAYER_BYTES)
-        self.stream = Stream(self.weights, WINDOW_BYTES, lambda: pinned_bytes, PIECE_BYTES)
+        self._pinned_bytes = pinned_bytes
+        self._looks = 0
+        self.stream = Stream(self.weights, WINDOW_BYTES, self._pinned, PIECE_BYTES)
         address = self.pages._address
         self.stream.follow([Mapped(str(path), 0, address, LAYERS * LAYER_BYTES)])
         self.bytes = np.frombuffer(self.pages._memory, np.uint8)
         self.stream.start()
+
+    def _pinned(self) -> int:
+        """Say what is pinned; the thread asks whenever it has heard that a pass begins."""
+        self._looks += 1
+        return self._pinned_bytes
+
+    def settle(self) -> None:
+        """Wait until the thread has heard of a pass, done what there is to do, and heard again."""
+        for _ in range(2):
+            looks = self._looks
+            self.stream.pass_begins()
+            while self._looks == looks:
+                pass
+
+    @property
+    def in_memory_bytes(self) -> int:
+        """What of the file is in memory."""
+        return pages_in_memory(self.path) * PAGE
 
     def touch(self, layer: int) -> None:
         """Read a byte of each page of a layer."""
@@ -62,7 +83,7 @@ class Played:
 
     def _in_memory(self) -> Iterator[int]:
         while True:
-            yield pages_in_memory(self.path) * PAGE
+            yield self.in_memory_bytes
 
 
 @pytest.fixture
@@ -78,6 +99,10 @@ def test_it_reads_ahead_as_much_as_the_window_holds(played: Played) -> None:
     played.stream.pass_begins()
     played.until_full()
     assert played.until(lambda n: n >= WINDOW_BYTES) <= WINDOW_BYTES + EDGES_BYTES
+    for _ in range(3):
+        played.settle()
+        assert played.stream._turn._next == WINDOW_BYTES // PIECE_BYTES
+    assert played.in_memory_bytes <= WINDOW_BYTES + EDGES_BYTES
 
 
 def test_it_follows_the_pass_and_drops_what_is_behind(played: Played) -> None:
@@ -107,6 +132,13 @@ def test_a_pass_that_ends_early_begins_anew(played: Played) -> None:
 def test_what_is_pinned_is_not_streamed(tmp_path: Path) -> None:
     """Where no more than the window is left, the kernel keeps it; nothing is read or dropped."""
     played = Played(tmp_path / "model.gguf", pinned_bytes=6 * LAYER_BYTES)
+    played.settle()
+    assert played.in_memory_bytes == 0
+    for layer in range(6, 8):
+        played.touch(layer)
+    played.stream.pass_ends()
+    played.settle()
+    assert played.in_memory_bytes >= 2 * LAYER_BYTES
     assert played.stream._layers(6 * LAYER_BYTES) == ()
     (first, *_), *_ = (layer.pieces for layer in played.stream._layers(5 * LAYER_BYTES + PAGE))
     assert first == Span(str(played.path), 5 * LAYER_BYTES + PAGE, PIECE_BYTES - PAGE, 5)
@@ -152,7 +184,7 @@ def test_the_same_logits_while_it_streams(tmp_path: Path) -> None:
     synthetic.write(path, geometry, "Q8_0")
     window = 10 * MIB
     weights = spans(read_facts(path))
-    tokens = {}
+    found: dict[bool, list[npt.NDArray[np.float32]]] = {True: [], False: []}
     for whole in (True, False):
         load = Load(
             str(path),
@@ -169,14 +201,13 @@ def test_the_same_logits_while_it_streams(tmp_path: Path) -> None:
         stream = Stream(weights, window, lambda: 0, MIB)
         stream.start()
         stream.follow(backend.mappings)
-        sampler, token, tokens[whole] = backend.sampler(Sampling(temperature=0)), 65, []
         for position in range(12):
             stream.pass_begins()
-            assert backend.decode([Row(0, position, token, wants_logits=True)])
+            assert backend.decode([Row(0, position, 65 + position, wants_logits=True)])
             stream.pass_ends()
-            token = sampler.sample(0)
-            tokens[whole].append(token)
-        sampler.close()
+            pointer = lib.llama_get_logits_ith(backend._context, 0)
+            found[whole].append(np.ctypeslib.as_array(pointer, (backend._vocabulary,)).copy())
+        assert stream._turn.is_streaming != whole
         stream.close()
         backend.close()
-    assert tokens[True] == tokens[False]
+    assert np.array_equal(found[True], found[False])
