@@ -67,7 +67,9 @@ def make_job(
 
 
 def _untimed(generation: Generation) -> Generation:
-    """Return what shapes an answer that was given all its time: no other one is kept."""
+    """Return what shapes an answer that was given all its time: no other one is kept, and that one
+    is for every caller, however little time another has.
+    """
     return dataclasses.replace(generation, prompt_seconds=None, answer_seconds=None)
 
 
