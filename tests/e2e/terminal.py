@@ -8,7 +8,7 @@ import subprocess
 import termios
 from pathlib import Path
 
-from conftest import PROGRAM
+from program import PROGRAM
 
 ERASED = "\r\x1b[K"
 """The cursor goes to the start of the line, and the line is cleared."""

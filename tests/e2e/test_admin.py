@@ -12,17 +12,11 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
-from conftest import USER_HI, Serve, Server, write_config
+from program import USER_HI, Serve, Server, write_config
 
 HalfLoaded: TypeAlias = tuple[Server, psutil.Process]
 
 CHAT = {"messages": USER_HI, "max_tokens": 4, "stream": True, "cache": False}
-
-
-@pytest.fixture
-def server(serve: Serve, tiny_config: Path) -> Server:
-    """A server with the tiny model, mapped: loaded when first asked for."""
-    return serve(tiny_config)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Any
 
 import anthropic
 import pytest
-from conftest import PARIS, TOOLS_TEMPLATE, USER_HI, Serve, Server, with_template, write_config
+from program import USER_HI, Serve, Server, write_config
+from tool_models import PARIS, TOOLS_TEMPLATE, with_template
 
 HI: dict[str, Any] = {"model": "auto", "messages": USER_HI, "max_tokens": 8}
 COLD: dict[str, Any] = {**HI, "extra_body": {"temperature": 0}}
@@ -20,22 +21,10 @@ def client_of(server: Server) -> anthropic.Anthropic:
 
 
 @pytest.fixture
-def server(serve: Serve, tiny_config: Path) -> Server:
-    """A server with the tiny model."""
-    return serve(tiny_config)
-
-
-@pytest.fixture
 def client(server: Server) -> Iterator[anthropic.Anthropic]:
     """Anthropic's own client of it."""
     with client_of(server) as client:
         yield client
-
-
-@pytest.fixture
-def starter(serve: Serve, tmp_path: Path, starter_gguf: Path) -> Server:
-    """A server with the starter model, whose answers take a while; it has one slot."""
-    return serve(write_config(tmp_path / "one", starter_gguf, "context = 8192", name="smollm2"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import psutil
-from conftest import PROGRAM, Run, Serve, write_config
+from program import PROGRAM, Run, Serve, write_config
 
 QUESTION = "Write a Python function that reverses a linked list"
 

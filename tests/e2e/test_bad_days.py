@@ -2,19 +2,11 @@
 
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
-import pytest
-from conftest import Serve, Server, write_config
+from program import Server
 
 LONG = "one two three " * 2500
-
-
-@pytest.fixture
-def server(serve: Serve, tmp_path: Path, starter_gguf: Path) -> Server:
-    """A server with the starter model, mapped: loaded when first asked for."""
-    return serve(write_config(tmp_path / "one", starter_gguf, "context = 8192", name="smollm2"))
 
 
 class Asking(threading.Thread):
@@ -53,44 +45,44 @@ def assert_answers(server: Server) -> None:
     assert (status, answer["usage"]["completion_tokens"]) == (200, 4)
 
 
-def test_killed_while_it_loads(server: Server) -> None:
+def test_killed_while_it_loads(starter: Server) -> None:
     """A worker killed in its load fails those who wait for it, and the next request loads anew."""
-    asking = Asking(server, "Hi", 4)
-    while not (workers := server.workers()):
+    asking = Asking(starter, "Hi", 4)
+    while not (workers := starter.workers()):
         pass
     workers[0].kill()
     assert_killed(*asking.ended(), "while it loaded the model")
-    assert_answers(server)
+    assert_answers(starter)
 
 
-def test_killed_in_prefill(server: Server) -> None:
+def test_killed_in_prefill(starter: Server) -> None:
     """A worker killed while it reads a long prompt fails that request alone."""
-    asking = Asking(server, LONG, 4)
-    server.wait_for("smollm2", state="ready", active=1)
-    server.workers()[0].kill()
+    asking = Asking(starter, LONG, 4)
+    starter.wait_for("smollm2", state="ready", active=1)
+    starter.workers()[0].kill()
     assert_killed(*asking.ended(), "while it worked")
-    assert_answers(server)
+    assert_answers(starter)
 
 
-def test_killed_while_it_decodes(server: Server) -> None:
+def test_killed_while_it_decodes(starter: Server) -> None:
     """A stream cut off by the worker's death ends with an error event, not in silence."""
     question = {"role": "user", "content": "Count to one thousand, in words"}
     body = {"messages": [question], "max_tokens": 2000, "stream": True, "temperature": 0}
     body["logit_bias"] = {"0": -100, "2": -100}  # its two ends: it goes on until it is killed
-    with server.begin(body) as connection, connection.makefile("rb") as lines:
+    with starter.begin(body) as connection, connection.makefile("rb") as lines:
         while b'"delta":{"content":"' not in lines.readline():
             pass
-        server.workers()[0].kill()
+        starter.workers()[0].kill()
         until_the_end = iter(lines.readline, b"0\r\n")  # the last chunk; the connection stays open
         last = [line for line in until_the_end if line.startswith(b"data: ")][-1]
     error = json.loads(last.removeprefix(b"data: "))
     assert error["modelrouter"]["code"] == "worker_died"
-    assert_answers(server)
+    assert_answers(starter)
 
 
-def test_the_budget_of_one_model_is_given_back(server: Server) -> None:
+def test_the_budget_of_one_model_is_given_back(starter: Server) -> None:
     """After a death the model's state is told as it is: unloaded."""
-    assert_answers(server)
-    server.workers()[0].kill()
-    server.wait_for("smollm2", state="unloaded")
-    assert not server.workers()
+    assert_answers(starter)
+    starter.workers()[0].kill()
+    starter.wait_for("smollm2", state="unloaded")
+    assert not starter.workers()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Run, write_config
+from program import Run, write_config
 
 
 @pytest.mark.parametrize("command", ["ask", "route", "check", "serve", "models"])

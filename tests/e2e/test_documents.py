@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import Serve, write_config
+from program import Serve, write_config
 
 from modelrouter import config
 

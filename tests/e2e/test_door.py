@@ -1,12 +1,11 @@
 """Who comes in at the server's door, from where, and with how much; over real sockets."""
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import USER_HI, Serve, Server, write_config
+from program import USER_HI, Serve, Server, write_config
 
 CHAT = {"messages": USER_HI, "max_tokens": 4}
 SETTINGS = """
@@ -88,8 +87,7 @@ def head_of(server: Server, method: str, **headers: str) -> tuple[int, dict[str,
 
 def exchange(server: Server, data: bytes) -> bytes:
     """Send bytes and return all that comes back until the server closes."""
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=50) as connection:
+    with server.connect() as connection:
         connection.sendall(data)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 

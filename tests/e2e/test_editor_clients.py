@@ -6,7 +6,6 @@ it looks for in the bytes that come back, and what would make it show nothing.
 
 import json
 import re
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Serve, Server, write_config
+from program import Serve, Server, write_config
 
 PREFIX = "import os\n\ndef read(self, path: str) -> int:\n    "
 SUFFIX = "\n    return value\n"
@@ -259,11 +258,7 @@ def test_a_client_that_leaves_stops_its_whole_answer(server: Server, path: str) 
     """Editors do not stream, and leave with the next key stroke: the slot is free again at once."""
     endless = {"input_prefix": PREFIX, "input_suffix": SUFFIX, "prompt": PREFIX}
     endless |= {"frequency_penalty": -2, "presence_penalty": -2}
-    host, port = server.url.removeprefix("http://").split(":")
-    data = json.dumps(endless).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(data)}\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=50) as connection:
-        connection.sendall(head.encode() + data)
+    with server.begin(endless, path):
         server.wait_for("tiny", active=1)
     server.wait_for("tiny", active=0)
 

@@ -1,15 +1,7 @@
 """What llama.cpp's clients ask before and beside their completions; none of it loads a model."""
 
-from pathlib import Path
-
 import pytest
-from conftest import Serve, Server
-
-
-@pytest.fixture
-def server(serve: Serve, tiny_config: Path) -> Server:
-    """A server whose one model is loaded when it is first asked."""
-    return serve(tiny_config)
+from program import Server
 
 
 def test_props_of_a_model_that_is_not_loaded(server: Server) -> None:

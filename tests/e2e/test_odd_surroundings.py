@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import PROGRAM, Run, Serve, write_config
+from program import PROGRAM, Run, Serve, write_config
 
 
 def shell(command: str, config: Path, **env: str) -> "subprocess.CompletedProcess[str]":

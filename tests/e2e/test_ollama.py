@@ -8,15 +8,10 @@ from typing import Any
 
 import ollama
 import pytest
-from conftest import PARIS, TOOLS_TEMPLATE, USER_HI, Serve, Server, with_template, write_config
+from program import USER_HI, Serve, Server, write_config
+from tool_models import PARIS, TOOLS_TEMPLATE, with_template
 
 EIGHT = {"num_predict": 8, "seed": 1}
-
-
-@pytest.fixture
-def server(serve: Serve, tiny_config: Path) -> Server:
-    """A server with the tiny model."""
-    return serve(tiny_config)
 
 
 @pytest.fixture
@@ -24,12 +19,6 @@ def client(server: Server) -> Iterator[ollama.Client]:
     """Ollama's own client of it."""
     with ollama.Client(server.url) as client:
         yield client
-
-
-@pytest.fixture
-def starter(serve: Serve, tmp_path: Path, starter_gguf: Path) -> Server:
-    """A server with the starter model, whose answers take a while; it has one slot."""
-    return serve(write_config(tmp_path / "one", starter_gguf, "context = 8192", name="smollm2"))
 
 
 def lines_of(server: Server, path: str, body: Any) -> list[dict[str, Any]]:

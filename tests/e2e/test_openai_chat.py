@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import openai
 import pydantic
 import pytest
-from conftest import TOOLS_TEMPLATE, USER_HI, Serve, with_template, write_config
+from program import USER_HI, Serve, write_config
+from tool_models import TOOLS_TEMPLATE, with_template
 
 Connect: TypeAlias = Callable[[str], openai.OpenAI]
 

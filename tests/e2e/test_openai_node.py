@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import TOOLS_TEMPLATE, Serve, with_template, write_config
+from program import Serve, write_config
+from tool_models import TOOLS_TEMPLATE, with_template
 
 SCRIPT = Path(__file__).with_name("openai_chat.mjs")
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Serve
+from program import Serve
 
 SCRIPT = Path(__file__).with_name("ollama_chat.mjs")
 

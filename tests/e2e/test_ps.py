@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PROGRAM, Run, Serve, write_config
+from program import PROGRAM, Run, Serve, write_config
 from terminal import ERASED, Terminal
 
 

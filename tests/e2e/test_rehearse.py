@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import PROGRAM, Run, Serve, write_config
+from program import PROGRAM, Run, Serve, write_config
 from terminal import Terminal
 
 REHEARSE = ("models", "rehearse")

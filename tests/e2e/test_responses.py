@@ -7,7 +7,8 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import PARIS, TOOLS_TEMPLATE, Serve, Server, with_template, write_config
+from program import Serve, Server, write_config
+from tool_models import PARIS, TOOLS_TEMPLATE, with_template
 
 HI: dict[str, Any] = {
     "model": "auto",
@@ -15,12 +16,6 @@ HI: dict[str, Any] = {
     "temperature": 0,
     "max_output_tokens": 8,
 }
-
-
-@pytest.fixture
-def server(serve: Serve, tiny_config: Path) -> Server:
-    """A server with the tiny model."""
-    return serve(tiny_config)
 
 
 @pytest.fixture

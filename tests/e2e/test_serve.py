@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import PROGRAM, USER_HI, Serve, write_config
+from program import PROGRAM, USER_HI, Serve, Server, write_config
 
 HI = {"messages": USER_HI, "max_tokens": 8, "seed": 1}
 
@@ -187,25 +187,19 @@ def test_a_client_that_leaves_frees_its_slot(
         ),
     ],
 )
-def test_bad_bodies(serve_tiny: Any, body: Any, said: str) -> None:
+def test_bad_bodies(server: Server, body: Any, said: str) -> None:
     """What cannot be answered is 400 in OpenAI's shape, with the reason; never 422 or 500."""
-    status, answer = serve_tiny.post("/v1/chat/completions", body)
+    status, answer = server.post("/v1/chat/completions", body)
     assert status == 400
     assert answer["error"]["type"] == "invalid_request_error"
     assert said in answer["error"]["message"]
 
 
-@pytest.fixture
-def serve_tiny(serve: Serve, tiny_config: Path) -> Any:
-    """A server with the tiny model."""
-    return serve(tiny_config)
-
-
-def test_unknown_paths_and_methods_are_errors_in_the_same_shape(serve_tiny: Any) -> None:
+def test_unknown_paths_and_methods_are_errors_in_the_same_shape(server: Server) -> None:
     """404 and 405 look like every other error."""
-    status, answer = serve_tiny.get("/v1/nothing")
+    status, answer = server.get("/v1/nothing")
     assert (status, answer["error"]["type"]) == (404, "not_found_error")
-    status, answer = serve_tiny.get("/v1/chat/completions")
+    status, answer = server.get("/v1/chat/completions")
     assert (status, answer["error"]["type"]) == (405, "invalid_request_error")
 
 

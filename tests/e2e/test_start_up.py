@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Run, Serve, write_config
+from program import Run, Serve, write_config
 
 from modelrouter.memory.budget import read_machine
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from conftest import Serve, Server, write_config
+from program import Serve, Server, write_config
 
 LONG = {"messages": [{"role": "user", "content": "one two three " * 2500}], "max_tokens": 4}
 """It takes seconds to read; nobody is to wait for the end."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import PROGRAM, USER_HI, Run, Serve, write_config
+from program import PROGRAM, USER_HI, Run, Serve, write_config
 from terminal import ERASED, Terminal
 
 ASK = ("ask", "--max-tokens", "4", "--seed", "1", "--no-cache", "hi")

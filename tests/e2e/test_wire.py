@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import USER_HI, Serve, Server, write_config
+from program import USER_HI, Serve, Server, write_config
 
 CHAT = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: x.localhost\r\ncontent-type: application/json\r\n"
@@ -23,12 +23,6 @@ def server(serve: Serve, tmp_path: Path, tiny_gguf: Path) -> Server:
     config = write_config(tmp_path / "wire", tiny_gguf, "context = 512")
     config.write_text(config.read_text() + "[server]\nmax_connections = 100\n")
     return serve(config)
-
-
-def connect(server: Server) -> socket.socket:
-    """Return a new connection."""
-    host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=50)
 
 
 def all_of(connection: socket.socket) -> bytes:
@@ -66,7 +60,7 @@ def statuses(answer: bytes) -> list[int]:
 )
 def test_what_is_no_http_is_refused(server: Server, sent: bytes, status: int) -> None:
     """One answer, in JSON, that says so; and the next client is served."""
-    with connect(server) as connection:
+    with server.connect() as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         answer = all_of(connection)
@@ -78,7 +72,7 @@ def test_what_is_no_http_is_refused(server: Server, sent: bytes, status: int) ->
 @pytest.mark.parametrize("headers", [b"x: " + b"y" * 70_000 + b"\r\n", b"x: y\r\n" * 50_000])
 def test_a_head_that_is_too_large(server: Server, headers: bytes) -> None:
     """However it is cut into packets: 431 where it came as a whole, else 400 before its end."""
-    with connect(server) as connection:
+    with server.connect() as connection:
         connection.sendall(HEALTH + headers + b"connection: close\r\n\r\n")
         answer = all_of(connection)
     assert statuses(answer) in ([400], [431])
@@ -88,9 +82,9 @@ def test_a_head_that_is_too_large(server: Server, headers: bytes) -> None:
 
 def test_a_body_that_ends_early_or_late(server: Server) -> None:
     """Half a body starts no work; what comes after a body is the next request, good or bad."""
-    with connect(server) as connection:
+    with server.connect() as connection:
         connection.sendall(CHAT + b"content-length: %d\r\n\r\n" % len(BODY) + BODY[:20])
-    with connect(server) as connection:
+    with server.connect() as connection:
         connection.sendall(CHAT + b"content-length: %d\r\n\r\n" % len(BODY) + BODY + b"}}\r\n\r\n")
         assert statuses(all_of(connection)) == [200, 400]
     assert server.state("tiny")["waiting"] == 0
@@ -99,7 +93,7 @@ def test_a_body_that_ends_early_or_late(server: Server) -> None:
 def test_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
     """A client need not wait for an answer before it sends what it wants next."""
     chat = CHAT + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
-    with connect(server) as connection:
+    with server.connect() as connection:
         missing = b"GET /v1/nothing HTTP/1.1\r\nhost: localhost\r\n\r\n"
         last = HEALTH + b"connection: close\r\n\r\n"
         connection.sendall(chat + missing + chat + last)
@@ -108,12 +102,12 @@ def test_pipelined_requests_are_answered_in_their_order(server: Server) -> None:
 
 def test_http_1_0(server: Server) -> None:
     """It need not name a host, and its connection ends with the answer, a stream too."""
-    with connect(server) as connection:
+    with server.connect() as connection:
         connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         assert all_of(connection).endswith(b'{"status":"ok"}')
     body = json.dumps({"messages": USER_HI, "max_tokens": 2, "stream": True}).encode()
     head = CHAT.replace(b"HTTP/1.1", b"HTTP/1.0") + b"content-length: %d\r\n\r\n" % len(body)
-    with connect(server) as connection:
+    with server.connect() as connection:
         connection.sendall(head + body)
         assert all_of(connection).endswith(b"data: [DONE]\n\n")
 
@@ -121,14 +115,14 @@ def test_http_1_0(server: Server) -> None:
 def test_idle_connections_shut_nobody_out(server: Server) -> None:
     """A thousand that say nothing: those idle for longest are closed, and new ones are served."""
     with ExitStack() as held:
-        connections = [held.enter_context(connect(server)) for _ in range(MANY)]
+        connections = [held.enter_context(server.connect()) for _ in range(MANY)]
         assert server.post("/v1/chat/completions", BODY)[0] == 200
         assert connections[0].recv(1) == b""
 
 
 def test_a_head_that_never_ends_is_closed(server: Server) -> None:
     """A client that sends a byte now and then has ten seconds for the whole of it."""
-    with connect(server) as connection:
+    with server.connect() as connection:
         connection.sendall(HEALTH)
         assert all_of(connection) == b""
     assert server.get("/health")[0] == 200

@@ -1,39 +1,19 @@
 """What the editors' suites need: editors with the plugin, and a server for all of the suite."""
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import psutil
 import pytest
-from neovim import Editor
-
-Edit: TypeAlias = Callable[..., Editor]
+from neovim import Edit, Editor
+from program import Server, serving, write_config
 
 NVIM_VARIABLE = "MODELROUTER_TEST_NVIM"
 OLDEST_NVIM = (0, 10)
-
-MODELS_TOML = """\
-version = 1
-
-[models.smollm2]
-path = {path}
-context = 512
-slots = 1
-residency = "resident"
-
-[roles]
-code = ["smollm2"]
-general = ["smollm2"]
-"""
 
 
 def _nvim_candidates() -> Iterator[Path]:
@@ -65,55 +45,16 @@ def nvim_program() -> Path:
     )
 
 
-@dataclass(frozen=True)
-class Server:
-    """A running `modelrouter serve` with the starter model, for a whole session."""
-
-    url: str
-
-    def fetch(self, path: str) -> Any:
-        """Return the JSON at a path."""
-        with urllib.request.urlopen(self.url + path, timeout=50) as response:
-            return json.load(response)
-
-    def wait_until_active(self, number: int) -> None:
-        """Wait until so many requests have a slot, by the server's stream of changes."""
-        with urllib.request.urlopen(f"{self.url}/admin/status?stream=true", timeout=50) as lines:
-            for line in lines:
-                if not line.startswith(b"data: {"):
-                    continue
-                if json.loads(line[6:])["models"][0]["active"] == number:
-                    return
-        raise AssertionError("the server has ended")
-
-    def worker(self) -> psutil.Process:
-        """Return the process that computes."""
-        return psutil.Process(self.fetch("/admin/status")["models"][0]["pid"])
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, starter_gguf: Path) -> Iterator[Server]:
     """A server whose one model is loaded already."""
     folder = tmp_path_factory.mktemp("server")
-    config = folder / "models.toml"
-    config.write_text(MODELS_TOML.format(path=json.dumps(str(starter_gguf))))
+    settings = ("context = 512", "slots = 1", 'residency = "resident"')
+    config = write_config(folder, starter_gguf, *settings, name="smollm2")
     homes = {f"XDG_{kind}_HOME": str(folder) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "modelrouter", "serve", "--port", "0", "--config", str(config)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | homes,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("modelrouter listens on "):
-            break
-    running = Server(line.split()[-1])
-    with urllib.request.urlopen(f"{running.url}/admin/models/smollm2/load", b"", timeout=50):
-        pass
-    yield running
-    process.terminate()
-    process.communicate(timeout=20)
+    with serving(config, **homes) as running:
+        assert running.post("/admin/models/smollm2/load", b"")[0] == 200
+        yield running
 
 
 @pytest.fixture

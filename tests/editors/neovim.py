@@ -10,10 +10,12 @@ import subprocess
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgpack
 from screen import Screen
+
+Edit: TypeAlias = Callable[..., "Editor"]
 
 PLUGIN = Path(__file__).parents[2] / "editors" / "nvim"
 

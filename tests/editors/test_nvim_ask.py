@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Edit, Server
-from neovim import Editor
+from neovim import Edit, Editor
+from program import Server
 
 CODE = b"def add(a, b):\n    return a + b\n\nprint(add(1, 2))\n"
 
@@ -31,13 +31,13 @@ def test_an_answer_streams_into_a_split(editor: Editor) -> None:
 
 def test_closing_the_split_stops_the_answer(editor: Editor, server: Server) -> None:
     """The slot is free while the worker, which is stopped, could not have ended by itself."""
-    worker = server.worker()
+    worker = server.workers()[0]
     worker.suspend()
     try:
         editor.type(":ModelRouter ask say something<CR>")
-        server.wait_until_active(1)
+        server.wait_for("smollm2", active=1)
         editor.type("<C-w>jq")
-        server.wait_until_active(0)
+        server.wait_for("smollm2", active=0)
     finally:
         worker.resume()
 
@@ -58,13 +58,13 @@ def test_a_replacement_is_shown_first(editor: Editor) -> None:
 
 def test_a_replacement_is_rejected(editor: Editor, server: Server) -> None:
     """Also while it is on its way: that stops it, and leaves nothing on the screen."""
-    worker = server.worker()
+    worker = server.workers()[0]
     worker.suspend()
     try:
         editor.type(":1,2ModelRouter ask! rename add to plus<CR>")
-        server.wait_until_active(1)
+        server.wait_for("smollm2", active=1)
         editor.type("<C-]>")
-        server.wait_until_active(0)
+        server.wait_for("smollm2", active=0)
     finally:
         worker.resume()
     assert editor.lines() == CODE.decode().splitlines()

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Edit
-from neovim import Editor
+from neovim import Edit, Editor
 
 REASONS = """
 return vim.tbl_map(function(entry)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Edit, Server
-from neovim import Editor
+from neovim import Edit, Editor
+from program import Server
 
 ADD = (
     b"def add(a, b):\n    return a + b\n\n\ndef sub(a, b):\n    return a - b\n\n\ndef mul(a, b):\n"
@@ -118,13 +118,13 @@ def test_another_hint_for_the_same_place(editor: Editor) -> None:
 def test_leaving_insert_mode_stops_the_work(editor: Editor, server: Server) -> None:
     """The slot is free while the worker, which is stopped, could not have ended by itself."""
     begin(editor)
-    worker = server.worker()
+    worker = server.workers()[0]
     worker.suspend()
     try:
         editor.type("x")
-        server.wait_until_active(1)
+        server.wait_for("smollm2", active=1)
         editor.type("<Esc>")
-        server.wait_until_active(0)
+        server.wait_for("smollm2", active=0)
     finally:
         worker.resume()
     assert entries(editor, "hint")[0]["outcome"] == "cancelled"
