@@ -10,10 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
-import numpy.typing as npt
 import pytest
+from last_pass import Logits, logits
 
 from modelrouter import synthetic
 from modelrouter.engine.backend import Row
@@ -25,7 +24,6 @@ from modelrouter.memory.kv import stored_types
 from modelrouter.types import Generation, KvType, Piece, Sampling
 
 MakeBackend: TypeAlias = Callable[[str, KvType], LlamaBackend]
-Logits: TypeAlias = npt.NDArray[np.float32]
 
 HEADS = {
     "heads of 64": synthetic.Geometry(2, 256, 512, 4, 2, 4096),
@@ -65,12 +63,6 @@ def make(files: dict[str, Path], starter_gguf: Path) -> Iterator[MakeBackend]:
     yield load
     for backend in made:
         backend.close()
-
-
-def logits(backend: LlamaBackend, row: int) -> Logits:
-    """Return a copy of the logits of a row of the last pass."""
-    pointer = lib.llama_get_logits_ith(backend._context, row)
-    return np.ctypeslib.as_array(pointer, (backend._vocabulary,)).copy()
 
 
 def feed(

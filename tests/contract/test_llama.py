@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from last_pass import Logits, drawn, logits
 
 from modelrouter import synthetic
 from modelrouter.engine.backend import Row
@@ -27,7 +26,6 @@ from modelrouter.synthetic.vocabulary import CONTROL_TOKENS, TURN_END, token_id
 from modelrouter.types import Piece, Sampling
 
 LoadBackend: TypeAlias = Callable[..., LlamaBackend]
-Logits: TypeAlias = npt.NDArray[np.float32]
 
 USUAL = StoredTypes("q8_0", "f16")
 
@@ -67,12 +65,6 @@ def tiny(load: LoadBackend, tiny_gguf: Path) -> LlamaBackend:
     return load(tiny_gguf)
 
 
-def logits(backend: LlamaBackend, row: int) -> Logits:
-    """Return a copy of the logits of a row of the last pass."""
-    pointer = lib.llama_get_logits_ith(backend._context, row)
-    return np.ctypeslib.as_array(pointer, (backend._vocabulary,)).copy()
-
-
 def prefilled(backend: LlamaBackend, tokens: Sequence[int], chunk: int, seq: int = 0) -> Logits:
     """Feed the tokens to an empty sequence in chunks; return the logits of the last."""
     backend.keep(seq, 0)
@@ -81,14 +73,6 @@ def prefilled(backend: LlamaBackend, tokens: Sequence[int], chunk: int, seq: int
         last = len(part) - 1
         assert backend.decode([Row(seq, start + n, t, n == last) for n, t in enumerate(part)])
     return logits(backend, last)
-
-
-def drawn(backend: LlamaBackend, sampling: Sampling, number: int = 20) -> list[int]:
-    """Return tokens drawn one after another from the logits of row 0."""
-    sampler = backend.sampler(sampling)
-    tokens = [sampler.sample(0) for _ in range(number)]
-    sampler.close()
-    return tokens
 
 
 # ---- loading ------------------------------------------------------------------------------------

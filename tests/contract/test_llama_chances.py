@@ -6,10 +6,9 @@ What else only llama.cpp can break is `test_llama.py`'s.
 from collections.abc import Iterator
 from pathlib import Path
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
-import numpy.typing as npt
 import pytest
+from last_pass import drawn, logits
 
 from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
@@ -31,23 +30,9 @@ def thinking(tiny_gguf: Path) -> Iterator[LlamaBackend]:
     backend.close()
 
 
-def raw_logits(backend: LlamaBackend) -> npt.NDArray[np.float64]:
-    """Return a copy of the logits of row 0."""
-    pointer = lib.llama_get_logits_ith(backend._context, 0)
-    return np.ctypeslib.as_array(pointer, (backend._vocabulary,)).astype(np.float64)
-
-
-def drawn(backend: LlamaBackend, sampling: Sampling, number: int = 20) -> list[int]:
-    """Return tokens drawn one after another from the logits of row 0."""
-    sampler = backend.sampler(sampling)
-    tokens = [sampler.sample(0) for _ in range(number)]
-    sampler.close()
-    return tokens
-
-
 def test_logprobs_are_the_models_own(thinking: LlamaBackend) -> None:
     """They are the logarithms of the softmax of the raw logits, the likeliest first."""
-    raw = raw_logits(thinking)
+    raw = logits(thinking).astype(np.float64)
     expected = raw - np.log(np.exp(raw - raw.max()).sum()) - raw.max()
     told = thinking.logprobs(0, 65, 20)
     assert told.drawn.logprob == pytest.approx(expected[65])
@@ -69,7 +54,7 @@ def test_a_row_without_logits_has_no_logprobs(thinking: LlamaBackend) -> None:
 
 def test_a_bias_bans_and_forces(thinking: LlamaBackend) -> None:
     """-100 keeps the likeliest token out; 100 makes any other the only one."""
-    likeliest = int(raw_logits(thinking).argmax())
+    likeliest = int(logits(thinking).argmax())
     banned = Sampling(temperature=0, logit_bias=(TokenBias(likeliest, -100),))
     assert likeliest not in drawn(thinking, banned)
     forced = Sampling(temperature=5, top_k=0, top_p=1, min_p=0, logit_bias=(TokenBias(77, 100),))

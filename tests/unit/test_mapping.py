@@ -13,8 +13,8 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
-import numpy.typing as npt
 import pytest
+from last_pass import logits
 from page_cache import forget, pages_in_memory
 from split_files import write_split
 
@@ -57,12 +57,6 @@ def backend_of(path: Path) -> Iterator[LlamaBackend]:
     backend.close()
 
 
-def logits(context: object, vocabulary: int) -> npt.NDArray[np.float32]:
-    """Return a copy of the last pass's first logits."""
-    pointer = lib.llama_get_logits_ith(context, 0)
-    return np.ctypeslib.as_array(pointer, (vocabulary,)).copy()
-
-
 def test_a_mapped_load_reads_next_to_nothing(wide_gguf: Path) -> None:
     """Less than half of it, the kernel's readahead; llama.cpp by itself reads all of it."""
     pages = -(-wide_gguf.stat().st_size // PAGE)
@@ -81,7 +75,7 @@ def test_the_same_logits(wide_gguf: Path) -> None:
     for whole in (False, True):
         backend = LlamaBackend(replace(load_of(wide_gguf), whole=whole), lambda _: None)
         assert backend.decode([Row(0, 0, 65, wants_logits=True)])
-        found.append(logits(backend._context, backend._vocabulary))
+        found.append(logits(backend))
         backend.close()
     assert np.array_equal(*found)
 
