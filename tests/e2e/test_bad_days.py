@@ -2,6 +2,7 @@
 
 import json
 import threading
+from itertools import takewhile
 from typing import Any
 
 from program import Server
@@ -73,7 +74,8 @@ def test_killed_while_it_decodes(starter: Server) -> None:
         while b'"delta":{"content":"' not in lines.readline():
             pass
         starter.workers()[0].kill()
-        until_the_end = iter(lines.readline, b"0\r\n")  # the last chunk; the connection stays open
+        # The last chunk is the end, which leaves the connection open.
+        until_the_end = takewhile(lambda line: line != b"0\r\n", lines)
         last = [line for line in until_the_end if line.startswith(b"data: ")][-1]
     error = json.loads(last.removeprefix(b"data: "))
     assert error["modelrouter"]["code"] == "worker_died"
