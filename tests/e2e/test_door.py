@@ -138,7 +138,7 @@ def test_all_but_health_needs_a_key(
     "body",
     [
         b'{"messages":' + b"[" * 60_000,
-        b"[" * 60_000 + b"]" * 60_000,
+        b"[" * 30_000 + b"]" * 30_000,
         b'{"messages":[],"response_format":' + b'{"a":' * 9000 + b"1" + b"}" * 9000 + b"}",
         b"\xff\xfe",
         b'{"messages": [{"role": "user", "content": "\\ud800"}]}',
@@ -146,7 +146,7 @@ def test_all_but_health_needs_a_key(
 )
 def test_a_body_made_to_break_the_parser(server: Server, body: bytes) -> None:
     """However deeply nested, it is 400 and no more."""
-    status, answer = server.post("/v1/chat/completions", body[: 2**16])
+    status, answer = server.post("/v1/chat/completions", body)
     assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
     assert server.get("/health")[0] == 200
 
