@@ -1,14 +1,17 @@
 """A small mix of everything at once, workers killed in it: `make soak` has the long one."""
 
+from collections import Counter
+
 import pytest
 import soak_mix
 from soak_box import LIGHT, build
-from soak_script import script
+from soak_script import KINDS, script
 
 REQUESTS = 60
 CLIENTS = 6
 KILLS = 3
 SEED = 5
+"""Sixty requests are few: this is the first script that has all there is (the first test)."""
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +20,12 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> soak_mix.Outcome:
     box = build(tmp_path_factory.mktemp("mix"), LIGHT)
     asks = script(box.models, REQUESTS, SEED)
     return soak_mix.run(box, asks, clients=CLIENTS, kills=KILLS, seed=SEED)
+
+
+def test_the_script_has_everything(outcome: soak_mix.Outcome) -> None:
+    """Requests of every kind, and one question with a seed three times: a kill may cost one."""
+    assert {ask.kind for ask in outcome.asks} == set(KINDS)
+    assert max(Counter(ask.seeded for ask in outcome.asks if ask.seeded).values()) >= 3
 
 
 def test_no_request_is_lost(outcome: soak_mix.Outcome) -> None:
