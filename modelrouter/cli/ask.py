@@ -15,6 +15,7 @@ from modelrouter.cli.prompt import messages
 from modelrouter.cli.waiting import WaitLine, show_wait
 from modelrouter.client import RemoteAnswer, find_server
 from modelrouter.config import ConfigSource, find_config
+from modelrouter.errors import RequestError
 from modelrouter.types import Request, SamplingOverrides
 
 
@@ -26,10 +27,7 @@ def ask(
     tag: options.Tags = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option(
-            help="End the answer after this many tokens; 0 only has the prompt read.",
-            show_default=False,
-        ),
+        typer.Option(help="End the answer after this many tokens.", show_default=False),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 is the likeliest answer.", show_default=False)
@@ -48,6 +46,8 @@ def ask(
     config: options.Config = None,
 ) -> None:
     """Ask a question; the model that suits it answers."""
+    if max_tokens is not None and max_tokens < 1:  # 0 is a warm-up, which a person cannot ask for
+        raise RequestError(f"max_tokens must be at least 1, got {max_tokens}")
     sampling: SamplingOverrides = {}
     if temperature is not None:
         sampling["temperature"] = temperature

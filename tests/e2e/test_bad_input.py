@@ -125,11 +125,12 @@ def test_a_prompt_longer_than_the_context(run: Run, tiny_config: Path) -> None:
     assert "hint: shorten the prompt" in done.stderr
 
 
-def test_max_tokens_below_zero(run: Run, tiny_config: Path) -> None:
-    """An answer of no tokens only has the prompt read; fewer mean nothing."""
-    done = run("ask", "--config", tiny_config, "--max-tokens", "-3", "hi")
+@pytest.mark.parametrize("limit", ["0", "-3"])
+def test_max_tokens_below_one(run: Run, tiny_config: Path, limit: str) -> None:
+    """An answer of no tokens is no answer."""
+    done = run("ask", "--config", tiny_config, "--max-tokens", limit, "hi")
     assert done.returncode == 2
-    assert done.stderr == "error: max_tokens must be at least 0, got -3\n"
+    assert done.stderr == f"error: max_tokens must be at least 1, got {limit}\n"
 
 
 @pytest.mark.parametrize(
