@@ -234,7 +234,7 @@ def test_a_server_that_fails_is_left_alone_for_longer_each_time(nvim: Editor) ->
 
 def test_a_missing_key_is_told_with_where_to_put_it(nvim: Editor) -> None:
     """Not the server's words for HTTP headers, but this plugin's settings."""
-    code = "return require('modelrouter.outage').new():failed({ status = 401, message = '' }, 0)"
+    code = "return require('modelrouter.outage').words_for({ status = 401, message = '' })"
     assert nvim.lua(code) == ("API key needed: set $MODELROUTER_API_KEY or `api_key`")
 
 

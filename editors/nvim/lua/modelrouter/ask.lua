@@ -34,12 +34,6 @@ local function selection_of(buffer, first, last)
   }, why
 end
 
----@param failure modelrouter.Failure
----@return string
-local function words_for(failure)
-  return outage.new():failed({ kind = failure.kind, status = failure.status, message = failure.message }, 0)
-end
-
 ---@param messages { role: string, content: string }[]
 ---@param title string
 local function answer_in_split(messages, title)
@@ -57,7 +51,7 @@ local function answer_in_split(messages, title)
       page:append(piece)
     end,
     done = function(failure)
-      page:title(failure and words_for(failure) or report.one_line(entry) .. " · " .. title)
+      page:title(failure and outage.words_for(failure) or report.one_line(entry) .. " · " .. title)
     end,
   })
 end
@@ -79,7 +73,7 @@ local function answer_as_preview(messages, selection)
     done = function(failure, entry)
       if failure then
         preview.reject()
-        return tell.warn(words_for(failure))
+        return tell.warn(outage.words_for(failure))
       end
       shown.is_whole = true
       tell.user(report.one_line(entry))

@@ -293,12 +293,6 @@ function M.toggle(on)
   return state.is_on
 end
 
---- Return the hint that shows; nil where none does.
----@return string|nil
-function M.shown()
-  return state.text
-end
-
 --- Return what is going on: for the status line and the status page.
 function M.status()
   return { is_on = state.is_on, latest = state.status, latency_ms = state.pace.latency_ms }

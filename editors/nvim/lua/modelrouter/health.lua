@@ -30,7 +30,7 @@ end
 
 ---@param failure modelrouter.Failure
 local function report_failure(failure)
-  vim.health.error(outage.new():failed({ kind = failure.kind, status = failure.status, message = failure.message }, 0))
+  vim.health.error(outage.words_for(failure))
 end
 
 ---@param path string

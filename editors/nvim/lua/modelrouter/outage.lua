@@ -25,9 +25,10 @@ function Outage:may_try(now_ms)
   return now_ms >= self.next_ms
 end
 
+--- Return what to tell the user of a failure.
 ---@param failure modelrouter.Failure
 ---@return string
-local function sentence(failure)
+function M.words_for(failure)
   if failure.status == 401 or failure.status == 403 then
     return "API key needed: set $MODELROUTER_API_KEY or `api_key`"
   elseif failure.kind == "unreachable" then
@@ -44,7 +45,7 @@ end
 function Outage:failed(failure, now_ms)
   self.wait_ms = math.min(math.max(FIRST_WAIT_MS, 2 * self.wait_ms), LONGEST_WAIT_MS)
   self.next_ms = now_ms + math.max(self.wait_ms, (failure.retry_after_seconds or 0) * 1000)
-  local words = sentence(failure)
+  local words = M.words_for(failure)
   if failure.retry_after_seconds or words == self.said then
     return nil
   end
