@@ -7,7 +7,7 @@ It knows times and states of connections, and no route.
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,8 +16,6 @@ HEAD_SECONDS: Final = 10.0
 """From a request's first byte, or a connection's beginning, to the last line of its headers."""
 BODY_SECONDS: Final = 60.0
 """From there to the body's last byte; who is too slow is told 408."""
-UNREAD_SECONDS: Final = 120.0
-"""How long an answer may lie in the socket without a byte of it being read."""
 IDLE_SECONDS: Final = 60
 """How long a connection may wait for its next request."""
 MOST_HEAD_BYTES: Final = 2**16
@@ -27,6 +25,9 @@ PATIENCE: Final[Mapping[object, float]] = {h11.IDLE: HEAD_SECONDS, h11.SEND_BODY
 
 class Connection(H11Protocol):
     """A connection that has deadlines, and that gives way to others while it is idle."""
+
+    unread_seconds: ClassVar[float] = 120.0
+    """How long an answer may lie in the socket without a byte of it being read."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         """Take what uvicorn gives every connection."""
@@ -123,7 +124,7 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not read: wait for it, not for ever."""
         super().pause_writing()
-        self._unread_deadline = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+        self._unread_deadline = self.loop.call_later(self.unread_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client reads again, or is gone."""

@@ -9,12 +9,22 @@ from pathlib import Path
 import pytest
 from program import USER_HI, Serve, Server, write_config
 
+from modelrouter.synthetic.vocabulary import CONTROL_TOKENS, token_id
+
 CHAT = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: x.localhost\r\ncontent-type: application/json\r\n"
 )
 BODY = json.dumps({"messages": USER_HI, "max_tokens": 2}).encode()
 HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
 MANY = 1000
+LARGE = {
+    "messages": USER_HI,
+    "stream": True,
+    "max_tokens": 400,
+    "logit_bias": {str(token_id(control)): -100 for control in CONTROL_TOKENS},  # it has no end
+    "logprobs": True,
+    "top_logprobs": 20,  # a kilobyte for each token
+}
 
 
 @pytest.fixture
@@ -128,9 +138,27 @@ def test_a_head_that_never_ends_is_closed(server: Server) -> None:
     assert server.get("/health")[0] == 200
 
 
-def test_who_never_reads_holds_nobody_up(server: Server) -> None:
-    """A stream that nobody reads fills what the kernel takes; its slot is free for the next."""
-    body = {"messages": USER_HI, "max_tokens": 400, "stream": True, "cache": False}
-    with server.begin(body):
+def test_who_does_not_read_holds_nobody_up(server: Server) -> None:
+    """A stream that is larger than what its sockets take frees its slot all the same, and is there
+    to the end for who reads after all.
+    """
+    body = json.dumps(LARGE).encode()
+    with tight(server) as connection:
+        connection.sendall(CHAT + b"content-length: %d\r\n" % len(body))
+        connection.sendall(b"connection: close\r\n\r\n" + body)
+        assert connection.recv(1)
         assert server.post("/v1/chat/completions", BODY)[0] == 200
-    server.wait_for("tiny", active=0)
+        server.wait_for("tiny", active=0)
+        stream = all_of(connection)
+    assert len(stream) > 2**19
+    assert b"data: [DONE]" in stream
+
+
+def tight(server: Server) -> socket.socket:
+    """Return a connection whose two sockets take in a few kilobytes, and not megabytes."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 512)
+    connection.settimeout(50)
+    connection.connect(server.address)
+    return connection
