@@ -8,7 +8,7 @@ ModelRouterError
 │   └── NoModel                none of a rule's models is installed        503
 ├── RequestError           the caller changes the request         exit 2   400
 │   ├── UnknownModel           did you mean                                404
-│   ├── PromptTooLong          9,120 tokens > 8,192                        413
+│   ├── PromptTooLong          9,120 tokens > 8,192                        400
 │   └── NotOffered             this server, or this model, has no such     501
 ├── CapacityError          nobody is wrong; later                 exit 75  503
 │   ├── QueueFull              the waiting line is full                    429
@@ -104,7 +104,6 @@ class PromptTooLong(RequestError):
     """The prompt's tokens and one for the answer do not fit the model's context."""
 
     code = "prompt_too_long"
-    http_status = 413
 
 
 class NotOffered(RequestError):

@@ -14,7 +14,6 @@ from typing import Any
 from soak_script import Ask
 
 from modelrouter.errors import error_of
-from modelrouter.server.errors import http_status
 
 WHOLE, LEFT, BROKEN, HUNG = "whole", "left", "broken", "hung"
 LONGEST_SECONDS = 180.0
@@ -119,7 +118,7 @@ class Exchange:
         documented = error_of(ours["code"], "", None)
         if documented.code != ours["code"]:
             raise Broken(f"no documented code: {body}")
-        if status not in {None, http_status(documented)}:
+        if status not in {None, documented.http_status}:
             raise Broken(f"status {status}: {body}")
         self.said = ours["message"]
         code: str = ours["code"]

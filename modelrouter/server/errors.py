@@ -114,17 +114,12 @@ def failure_of(error: ModelRouterError) -> Failure:
     code = CONTEXT_EXCEEDED if isinstance(error, PromptTooLong) else error.code
     trace: Fact = None if error.trace is None else error.trace.to_json()
     ours: Body = {"code": error.code, "message": error.message, "hint": error.hint, "trace": trace}
-    return Failure(http_status(error), message, code, ours)
+    return Failure(error.http_status, message, code, ours)
 
 
 def error_body(error: ModelRouterError, shape: Shape = openai_body) -> Body:
     """Return the error as JSON, also for one in the middle of a stream."""
     return shape(failure_of(error))
-
-
-def http_status(error: ModelRouterError) -> int:
-    """Return the status, which all dialects have at 400 for a prompt that is too long."""
-    return 400 if isinstance(error, PromptTooLong) else error.http_status
 
 
 def add_error_handlers(asgi: FastAPI) -> None:
@@ -161,7 +156,7 @@ def _advice(error: ModelRouterError) -> dict[str, str]:
     only where no work was begun: a full line, no free slot. A time limit that was up, a model that
     does not fit or a worker that died would cost the same minutes once more.
     """
-    seconds = RETRY_SECONDS.get(http_status(error))
+    seconds = RETRY_SECONDS.get(error.http_status)
     after = {} if seconds is None else {"retry-after": str(seconds)}
     may_pass = isinstance(error, CapacityError) and not isinstance(
         error, NeverFits | DeadlineExceeded
