@@ -31,14 +31,12 @@ class Choice(Table):
 
     `switch_within_seconds`: a conversation that another model of this policy has answered so far
     moves on to the first one here only if that is forecast to start its answer so soon; None moves
-    it at any price. `without_fim`: whether a model that was not trained to fill in goes on with
-    what stands before the cursor, or is passed over.
+    it at any price.
     """
 
     use: Names
     when_full: WhenFull = "wait"
     switch_within_seconds: Duration | None = Field(default=None, alias="switch_within")
-    without_fim: WithoutFim = "continue"
 
 
 class Rule(Choice):
@@ -101,11 +99,14 @@ class Otherwise(Choice):
 class PolicyFile(Table):
     """A file of policies/: what it is for in prose, its rules in order, and the rest.
 
-    A prediction less sure than `confidence` is of the field "unsure" for all rules.
+    A prediction less sure than `confidence` is of the field "unsure" for all rules. `without_fim`:
+    whether a model that was not trained to fill in goes on with what stands before the cursor, or
+    is passed over; also where the request names it.
     """
 
     description: Text
     confidence: float = Field(default=0, ge=0, le=1)
+    without_fim: WithoutFim = "continue"
     rules: Annotated[tuple[Rule, ...], Field(strict=False)] = ()
     otherwise: Otherwise
 

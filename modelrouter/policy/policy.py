@@ -63,7 +63,6 @@ class Policy:
         choice = self._file.otherwise if rule is None else rule
         name = "otherwise" if rule is None else rule.name
         decision = self._decision(name, choice.use, choice.when_full)
-        decision = replace(decision, without_fim=choice.without_fim)
         return self._steadied(decision, choice, situation, answered_by)
 
     def _seen(self, forecast: Forecast) -> Forecast:
@@ -129,7 +128,14 @@ class Policy:
                 skipped.append(Skipped(candidate.model, reason))
         if not candidates:
             raise self._no_model(rule, use, skipped)
-        return Decision(self.name, rule, tuple(candidates), when_full, tuple(skipped))
+        return Decision(
+            self.name,
+            rule,
+            tuple(candidates),
+            when_full,
+            tuple(skipped),
+            without_fim=self._file.without_fim,
+        )
 
     def _candidates(self, use: Sequence[str]) -> Iterator[Candidate]:
         """Yield each model of `use` once, in order, roles replaced by their models."""

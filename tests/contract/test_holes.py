@@ -38,10 +38,10 @@ code = {code}
 
 POLICY = """\
 description = "Everything goes to code."
+without_fim = "{without_fim}"
 [otherwise]
 use = ["code"]
 when_full = "wait"
-without_fim = "{without_fim}"
 """
 
 HOLE = Hole("def read(self", "):\n    return self.value\n", (Extra("a.py", "import os\n"),))
@@ -95,13 +95,18 @@ async def test_a_policy_may_pass_over_models_that_do_not_fill_in(
     assert [s.facts["model"] for s in reply.trace.steps if s.name == "pass over"] == ["plain"]
 
 
-async def test_a_policy_may_refuse_to_go_on_instead(tmp_path: Path, tiny_gguf: Path) -> None:
-    """The message begins with llama.cpp's words, which clients show."""
+@pytest.mark.parametrize("named", [None, "code", "plain"])
+async def test_a_policy_may_refuse_to_go_on_instead(
+    tmp_path: Path, tiny_gguf: Path, named: str | None
+) -> None:
+    """Also where the request names the role or the model itself, as editors' settings do. The
+    message begins with llama.cpp's words, which clients show.
+    """
     async with opened(tmp_path, tiny_gguf, "plain", without_fim="refuse") as app:
         with pytest.raises(
             NotOffered, match=r"^Infill is not supported by this model: plain has no"
         ):
-            await answered(app, filling())
+            await answered(app, filling(model=named))
 
 
 async def test_a_warm_up_makes_the_next_prompt_short(tmp_path: Path, tiny_gguf: Path) -> None:
