@@ -174,18 +174,14 @@ class Request:
     logprobs: int | None = None
     answer_format: AnswerFormat | None = None
     toolbox: Toolbox = NO_TOOLS
+    prompt_tokens: int = field(init=False, repr=False, compare=False)
+    """About how many tokens the texts have: no model is chosen yet that could count them."""
 
     @property
     def texts(self) -> tuple[str, ...]:
         """All that the caller wrote for the model to read."""
         spoken = tuple(message.content for message in self.messages)
         return spoken if self.hole is None else self.hole.texts
-
-    @property
-    def prompt_tokens(self) -> int:
-        """About how many tokens the texts have: no model is chosen yet that could count them."""
-        texts = (text for text, what in self._texts() if what in {"the prompt", "a tool"})
-        return sum(len(text.encode()) for text in texts) // BYTES_PER_TOKEN + 1
 
     @property
     def needs_tools(self) -> bool:
@@ -219,6 +215,9 @@ class Request:
             if (count := len(getattr(self, name))) > most:
                 raise RequestError(f"{count:,} {name} are too many: {most:,} may be")
         Sampling(**self.sampling)
+        texts = (text for text, what in self._texts() if what in {"the prompt", "a tool"})
+        n_bytes = sum(len(text.encode()) for text in texts)
+        object.__setattr__(self, "prompt_tokens", n_bytes // BYTES_PER_TOKEN + 1)
 
     def _refuse_no_prompt(self) -> None:
         if self.hole is not None:

@@ -149,8 +149,7 @@ def _tool_use(call: ToolCall, arguments: Fact) -> dict[str, Fact]:
 
 def _usage(reply: Reply) -> dict[str, Fact]:
     """Return the counts; until the prompt is read there is only a guess, as in a stream's start."""
-    guess = types.Usage(reply.route.request.prompt_tokens, 0, 0)
-    usage = guess if reply.usage is None else reply.usage
+    usage = reply.usage or types.Usage(reply.route.request.prompt_tokens, 0, 0)
     return {
         "input_tokens": usage.prompt_tokens - usage.cached_tokens,
         "cache_creation_input_tokens": 0,

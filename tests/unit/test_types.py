@@ -137,3 +137,25 @@ def test_words_do_not_change() -> None:
 def test_the_speakers_are_those_of_a_chat() -> None:
     """Surfaces check roles against this list."""
     assert SPEAKERS == ("system", "user", "assistant", "tool")
+
+
+class Counted(str):
+    """A text that counts how often it is encoded."""
+
+    __slots__ = ("times",)
+
+    def encode(self, *arguments: str, **named: str) -> bytes:
+        """Count, and encode."""
+        self.times = getattr(self, "times", 0) + 1
+        return super().encode(*arguments, **named)
+
+
+def test_tokens_are_counted_once() -> None:
+    """A policy may ask for them with each condition; only another request has another number."""
+    text = Counted("Hi there")
+    request = request_of(text)
+    before = text.times
+    assert [request.prompt_tokens for _ in range(3)] == [3] * 3
+    assert text.times == before
+    longer = dataclasses.replace(request, messages=(*request.messages, Message("user", "Hi" * 8)))
+    assert longer.prompt_tokens == 7
