@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 from modelrouter.cache import answer_key
 from modelrouter.chat import Prepared, prepare
+from modelrouter.config import NO_FIM
 from modelrouter.engine.fim import render_hole
 from modelrouter.engine.prompt import refuse_hopeless
 from modelrouter.errors import BadModelFile, NotOffered
 from modelrouter.registry import ModelSpec
 from modelrouter.types import CacheUse, Candidate, Generation, Hole, Piece, Request, WithoutFim
-
-NO_FIM = "none"
-"""The family of an answer that only goes on with what stands before the hole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,16 @@ def make_job(
     candidate: Candidate,
     spec: ModelSpec,
     *,
+    grammar: str | None,
     without_fim: WithoutFim,
     has_cache: bool,
 ) -> Job:
-    """Return the job; RequestError or BadModelFile where this model cannot be asked so."""
+    """Return the job; RequestError or BadModelFile where this model cannot be asked so.
+
+    `grammar` is the request's form, compiled.
+    """
     sampling = dataclasses.replace(spec.sampling, **request.sampling)
-    ready, fim = _prompt(request, spec, without_fim)
+    ready, fim = _prompt(request, spec, grammar, without_fim)
     stop, end_ids = _ends(request, spec)
     generation = Generation(
         ready.pieces,
@@ -82,14 +84,14 @@ def _ends(request: Request, spec: ModelSpec) -> tuple[tuple[str, ...], tuple[int
 
 
 def _prompt(
-    request: Request, spec: ModelSpec, without_fim: WithoutFim
+    request: Request, spec: ModelSpec, grammar: str | None, without_fim: WithoutFim
 ) -> tuple[Prepared, str | None]:
     """Return the request made ready, and for a hole the family that it is laid out by."""
     if request.hole is not None:
         pieces, family = _hole_prompt(request.hole, request.max_tokens, spec, without_fim)
-        return Prepared(pieces), family
+        return Prepared(pieces, grammar), family
     try:
-        ready = prepare(request, spec.chat)
+        ready = prepare(request, spec.chat, grammar)
         refuse_hopeless(ready.pieces, spec)
     except BadModelFile as error:
         raise BadModelFile(f"{spec.name}: {error.message}", hint=error.hint) from error

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from modelrouter.cache import Answer, ResultCache
 from modelrouter.classifier import Classifier
 from modelrouter.conversations import Conversations
+from modelrouter.engine.constraint import compiled
 from modelrouter.errors import (
     CapacityError,
     DeadlineExceeded,
@@ -26,7 +27,7 @@ from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
 from modelrouter.trace import Fact, Trace
-from modelrouter.types import Decision, Delta, Done, Generation, Request, Task, Timings, Usage
+from modelrouter.types import Delta, Done, Generation, Request, Task, Timings, Usage
 
 PRIORITIES: Mapping[Task, Priority] = {
     "completion": Priority.INTERACTIVE,
@@ -76,7 +77,7 @@ class Router:
         trace = Trace() if trace is None else trace
         async with _bounded(request.seconds, trace):
             route = self.route(request, trace)
-            jobs = self._jobs(request, route.decision, trace)
+            jobs = self._jobs(route, await _grammar(request), trace)
             if (found := await self._find(jobs, trace)) is not None:
                 job, answer = found
                 reply = Reply.replayed(
@@ -124,8 +125,9 @@ class Router:
         )
         return Route(request, prediction, forecast, decision)
 
-    def _jobs(self, request: Request, decision: Decision, trace: Trace) -> list[Job]:
+    def _jobs(self, route: Route, grammar: str | None, trace: Trace) -> list[Job]:
         """Render the request for each candidate; pass over who cannot take it, if another can."""
+        request, decision = route.request, route.decision
         jobs: list[Job] = []
         failures: list[ModelRouterError] = []
         for candidate in decision.candidates:
@@ -134,6 +136,7 @@ class Router:
                     request,
                     candidate,
                     self._specs[candidate.model],
+                    grammar=grammar,
                     without_fim=decision.without_fim,
                     has_cache=self._results is not None,
                 )
@@ -183,13 +186,14 @@ class Router:
                     if isinstance(event, Delta):
                         deltas.append(event)
                     elif not _is_cut(event, job.generation):
-                        self._keep(job, Answer.of(deltas, event, trace.elapsed_ms() / 1000))
+                        self._keep(job, deltas, event, trace)
                     tell(event)
 
         return work
 
-    def _keep(self, job: Job, answer: Answer) -> None:
+    def _keep(self, job: Job, deltas: Sequence[Delta], done: Done, trace: Trace) -> None:
         if self._results is not None and job.key is not None:
+            answer = Answer.of(deltas, done, trace.elapsed_ms() / 1000)
             self._results.store_soon(job.key, answer)
 
     @asynccontextmanager
@@ -251,6 +255,15 @@ class Router:
         if self._results is None or job.key is None:
             return None
         return await self._results.find_aside(job.key)
+
+
+async def _grammar(request: Request) -> str | None:
+    """Return the request's form compiled, which is the same for all models.
+
+    The worst form takes a fifth of a second: nobody else waits for that.
+    """
+    form = request.answer_format
+    return None if form is None else await asyncio.to_thread(compiled, form)
 
 
 def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:

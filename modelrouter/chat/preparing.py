@@ -38,10 +38,11 @@ class Prepared:
         return AnswerReader(self.family, self.begun, _new_id) if self.is_chat else None
 
 
-def prepare(request: Request, chat: ChatFormat | None) -> Prepared:
+def prepare(request: Request, chat: ChatFormat | None, grammar: str | None = None) -> Prepared:
     """Return the request made ready; RequestError or BadModelFile where this model cannot take it.
 
-    An answer that is held to a form, or must call a tool, does not reason aloud before.
+    `grammar` is the form that was asked for, as `constraint.compiled` gives it. An answer that is
+    held to a form, or must call a tool, does not reason aloud before.
     """
     family = None if chat is None else family_of(chat.template)
     if request.needs_tools and chat is not None and family is None:
@@ -51,23 +52,18 @@ def prepare(request: Request, chat: ChatFormat | None) -> Prepared:
         )
     pieces = render(request, chat)
     if request.task == "completion":
-        return Prepared(pieces, _grammar(request, None))
+        return Prepared(pieces, grammar)
     forced = request.toolbox.forced
     begun = THINK if _ends_in(pieces, THINK) else ""
-    if begun and (forced or request.answer_format):
+    if forced and family is not None:
+        grammar = compiled(family.forced_format(forced))
+    if begun and grammar is not None:
         pieces, begun = (*pieces, Piece(f"\n{THOUGHT}\n\n", special=True)), ""
     if forced and family is not None and family.begins:
         pieces, begun = (*pieces, Piece(family.begins, special=True)), family.begins
     spelled = (THINK, THOUGHT, *(family.tokens if family and request.toolbox.shown else ()))
     reads = family if request.toolbox.shown else None
-    return Prepared(pieces, _grammar(request, family), spelled, True, reads, begun)
-
-
-def _grammar(request: Request, family: Family | None) -> str | None:
-    """Return the grammar of a call that must be made, or of the form that was asked for."""
-    if (forced := request.toolbox.forced) and family is not None:
-        return compiled(family.forced_format(forced))
-    return None if request.answer_format is None else compiled(request.answer_format)
+    return Prepared(pieces, grammar, spelled, True, reads, begun)
 
 
 def _ends_in(pieces: Sequence[Piece], mark: str) -> bool:

@@ -13,9 +13,10 @@ import pytest
 
 from modelrouter.app import App
 from modelrouter.config import find_config
-from modelrouter.errors import ModelRouterError, NotOffered
+from modelrouter.errors import ModelRouterError, NotOffered, RequestError
+from modelrouter.formats import AnswerFormat
 from modelrouter.reply import Reply
-from modelrouter.types import Extra, Hole, Request, Usage
+from modelrouter.types import Extra, Hole, Message, Request, Usage
 
 MODELS_TOML = """\
 version = 1
@@ -107,6 +108,26 @@ async def test_a_policy_may_refuse_to_go_on_instead(
             NotOffered, match=r"^Infill is not supported by this model: plain has no"
         ):
             await answered(app, filling(model=named))
+
+
+@pytest.mark.parametrize("model", ["plain", "filler"])
+async def test_a_hole_may_be_held_to_a_form(tmp_path: Path, tiny_gguf: Path, model: str) -> None:
+    """What is filled in keeps to it, with markers and without."""
+    form = AnswerFormat("gbnf", 'root ::= "return " [a-c]')
+    async with opened(tmp_path, tiny_gguf, "filler") as app:
+        reply = await answered(app, filling(model=model, max_tokens=32, answer_format=form))
+    assert reply.text in {"return a", "return b", "return c"}
+
+
+async def test_a_form_is_compiled_once_for_all_candidates(tmp_path: Path, tiny_gguf: Path) -> None:
+    """A bad one is told before any candidate is looked at, and no model is loaded for it."""
+    form = AnswerFormat.of_schema({"type": "object", "not": {}})
+    async with opened(tmp_path, tiny_gguf, "plain", "filler") as app:
+        with pytest.raises(RequestError, match="JSON schema cannot be used") as refused:
+            await answered(app, Request((Message("user", "Hi"),), answer_format=form))
+        assert not any(model.state == "ready" for model in app.scheduler.status().models)
+    assert refused.value.trace is not None
+    assert [step.name for step in refused.value.trace.steps] == ["classify", "decide"]
 
 
 async def test_a_warm_up_makes_the_next_prompt_short(tmp_path: Path, tiny_gguf: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modelrouter.chat.families import LISTED, LLAMA, PLAIN, TAGGED, Family, family_of
 from modelrouter.chat.preparing import Prepared, prepare
+from modelrouter.engine.constraint import compiled
 from modelrouter.engine.prompt import FIRST_STAND_IN, render_chat
 from modelrouter.errors import RequestError
 from modelrouter.formats import ANY_OBJECT
@@ -49,7 +50,9 @@ def whole(pieces: tuple[Piece, ...]) -> str:
 def asked(chat: ChatFormat | None = CHAT, **request: object) -> Prepared:
     """Return a chat with both tools made ready."""
     wishes = {"toolbox": Toolbox((WEATHER, TIME))} | request
-    return prepare(Request(HI, **wishes), chat)  # type: ignore[arg-type]
+    wanted = Request(HI, **wishes)  # type: ignore[arg-type]
+    form = wanted.answer_format
+    return prepare(wanted, chat, None if form is None else compiled(form))
 
 
 def test_a_conversation_with_tools() -> None:
