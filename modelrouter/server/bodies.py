@@ -5,12 +5,17 @@ FastAPI reads a body as JSON only where its header says so, and `curl -d` says s
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+Stop: TypeAlias = Annotated[
+    tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+]
+"""The strings that end an answer: clients send one or a list."""
 
 
 class Body(BaseModel):

@@ -4,7 +4,6 @@ in has them; and as Tabby's editors ask for them.
 Field names and shapes are those of the three APIs; fields not known are passed over.
 """
 
-import dataclasses
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from modelrouter import types
 from modelrouter.errors import ModelRouterError
 from modelrouter.reply import Reply
 from modelrouter.server import exchange, sse
+from modelrouter.server.answer_fields import StreamOptions
 from modelrouter.server.answering import Answering, SignOfLife
 from modelrouter.server.bodies import Body, JsonRoute
 from modelrouter.server.completing import Completing, one_text
@@ -32,12 +32,6 @@ routes = APIRouter(prefix="/v1", route_class=JsonRoute)
 
 Choice: TypeAlias = Callable[[str, Sequence[TokenLogprobs]], dict[str, Fact]]
 """A choice's text, whole or the next piece of it, as the route has it."""
-
-
-class StreamOptions(Body):
-    """What a stream should also carry."""
-
-    include_usage: bool = False
 
 
 class Snippet(Body):
@@ -82,12 +76,13 @@ class CompletionBody(Completing):
         """Return the request in our words; RequestError for what this server cannot do."""
         if self.segments is not None:
             return self.filling(self.segments.to_hole(), request.headers)
-        wanted = self.request(one_text(self.prompt), self.suffix, request.headers)
-        sampling: types.SamplingOverrides = {
-            **wanted.sampling,
-            "logit_bias": biases_of(self.logit_bias),
-        }
-        return dataclasses.replace(wanted, logprobs=self.logprobs, sampling=sampling)
+        return self.request(one_text(self.prompt), self.suffix, request.headers)
+
+    def shared(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return what of a `types.Request` the fields and the headers say."""
+        shared = super().shared(headers)
+        shared["sampling"]["logit_bias"] = biases_of(self.logit_bias)
+        return {**shared, "logprobs": self.logprobs}
 
     @property
     def echoed(self) -> str:

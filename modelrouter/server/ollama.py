@@ -24,7 +24,7 @@ from modelrouter.formats import ANY_OBJECT, AnswerFormat
 from modelrouter.reply import Reply
 from modelrouter.server import exchange, ndjson
 from modelrouter.server.answering import Answering, SignOfLife
-from modelrouter.server.bodies import Body, JsonRoute
+from modelrouter.server.bodies import Body, JsonRoute, Stop
 from modelrouter.server.content import not_text
 from modelrouter.server.errors import error_body, ollama_body
 from modelrouter.server.headers import from_headers, waited_ms
@@ -45,24 +45,12 @@ class Options(SamplingFields):
     """The options of a request; those that a model is loaded with are models.toml's matter."""
 
     num_predict: int | None = None
-    stop: list[str] | str | None = None
-
-    def drawing(self) -> types.SamplingOverrides:
-        """Return how to draw; a seed below 0 asks for a fresh one, as none does."""
-        drawing = self.overrides()
-        if (self.seed or 0) < 0:
-            del drawing["seed"]
-        return drawing
+    stop: Stop = ()
 
     @property
     def max_tokens(self) -> int | None:
         """The most tokens of the answer: -1 and -2 ask for as many as there is room for."""
         return None if (self.num_predict or 0) < 0 else self.num_predict
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
 class Asked(Body):
@@ -207,8 +195,8 @@ def _shared(body: Asked, model: str, headers: Mapping[str, str]) -> dict[str, An
     return {
         "model": model,
         "max_tokens": body.options.max_tokens,
-        "stop": body.options.stops,
-        "sampling": body.options.drawing(),
+        "stop": body.options.stop,
+        "sampling": body.options.overrides(),
         "answer_format": body.answer_format(),
         **from_headers(headers),
     }

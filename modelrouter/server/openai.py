@@ -29,7 +29,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     if not body.stream:
         answer = await exchange.whole(request, wanted, completion)
     else:
-        include_usage = body.stream_options is not None and body.stream_options.include_usage
+        include_usage = body.stream_options.include_usage
         answer = await exchange.streamed(
             request, wanted, lambda answering: _stream(answering, include_usage=include_usage)
         )

@@ -13,10 +13,9 @@ from pydantic import BaseModel, Field
 from modelrouter import types
 from modelrouter.errors import RequestError
 from modelrouter.formats import ANY_OBJECT, AnswerFormat
+from modelrouter.server.answer_fields import AnswerFields, StreamOptions
 from modelrouter.server.bodies import Body
 from modelrouter.server.content import not_text, text_of
-from modelrouter.server.headers import from_headers
-from modelrouter.server.sampling import SamplingFields
 from modelrouter.tokens import biases_of
 from modelrouter.tools import Tool, Toolbox, ToolCall
 
@@ -82,31 +81,15 @@ class ChatMessage(Body):
         return types.Message(role, text_of(self.content), tuple(calls), self.tool_call_id)
 
 
-class StreamOptions(BaseModel):
-    """What a stream should also carry."""
-
-    include_usage: bool = False
-
-
-class ChatRequest(SamplingFields):
+class ChatRequest(AnswerFields):
     """The body of a chat completion."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    model: str | None = None
-    max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    n_predict: int | None = None
-    stop: str | list[str] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    cache: bool = True
-    """Ours: false asks for a fresh answer."""
-    timeout: float | None = None
-    """Ours: seconds for the whole answer."""
+    stream_options: StreamOptions = StreamOptions()
     tags: tuple[str, ...] = ()
     """Ours: words for the policy's rules, as the header x-modelrouter-tags has them."""
 
-    n: int | None = None
     tools: tuple[OfferedTool, ...] = ()
     tool_choice: str | dict[str, Any] = "auto"
     functions: list[Any] | None = None
@@ -114,42 +97,28 @@ class ChatRequest(SamplingFields):
     audio: Any = None
     modalities: list[str] | None = None
     web_search_options: Any = None
-    response_format: dict[str, Any] | None = None
-    grammar: str | None = None
-    json_schema: Any = None
+    response_format: Mapping[str, Any] = {}
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Mapping[str, float] = {}
 
     def to_request(self, headers: Mapping[str, str]) -> types.Request:
         """Return the request in our words; RequestError for what this server cannot do."""
         self._refuse_unbuilt()
-        from_header = from_headers(headers)
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        shared = self.shared(headers)
+        shared["sampling"]["logit_bias"] = biases_of(self.logit_bias)
+        shared["tags"] |= frozenset(self.tags)
         return types.Request(
             messages=tuple(message.to_message() for message in self.messages),
-            model=self.model or None,
-            max_tokens=self._most_tokens(),
-            stop=tuple(stop),
-            sampling={**self.overrides(), "logit_bias": biases_of(self.logit_bias or {})},
-            use_cache=self.cache,
-            seconds=from_header["seconds"] if self.timeout is None else self.timeout,
-            tags=from_header["tags"] | frozenset(self.tags),
-            headers=from_header["headers"],
             logprobs=self._logprobs(),
-            answer_format=self._answer_format(),
             toolbox=self._toolbox(),
+            **shared,
         )
 
-    def _most_tokens(self) -> int | None:
-        """Return the bound on the answer: OpenAI's newer key before its older, before llama.cpp's,
-        where any number below 0 is none.
-        """
-        if self.max_completion_tokens is not None:
-            return self.max_completion_tokens
-        if self.max_tokens is not None:
-            return self.max_tokens
-        return None if (self.n_predict or 0) < 0 else self.n_predict
+    def most_tokens(self) -> int | None:
+        """Return the bound on the answer: OpenAI's newer key comes before its older."""
+        newer = self.max_completion_tokens
+        return super().most_tokens() if newer is None else newer
 
     def _logprobs(self) -> int | None:
         if self.logprobs:
@@ -158,20 +127,9 @@ class ChatRequest(SamplingFields):
             raise RequestError("top_logprobs needs logprobs: true")
         return None
 
-    def _answer_format(self) -> AnswerFormat | None:
-        """Return what the answer is to be held to, in whichever of the four ways it is said."""
-        said = [
-            None if self.grammar is None else AnswerFormat("gbnf", self.grammar),
-            None if self.json_schema is None else AnswerFormat.of_schema(self.json_schema),
-            _format_of(self.response_format or {}),
-        ]
-        wanted = [each for each in said if each is not None]
-        if len(wanted) > 1:
-            raise RequestError(
-                "grammar, json_schema and response_format each hold the answer to a form: "
-                "only one of them may"
-            )
-        return wanted[0] if wanted else None
+    def forms(self) -> tuple[AnswerFormat | None, ...]:
+        """Return the forms that are said: OpenAI's way beside llama.cpp's."""
+        return (*super().forms(), _format_of(self.response_format))
 
     def _toolbox(self) -> Toolbox:
         tools = tuple(tool.to_tool() for tool in self.tools)

@@ -20,6 +20,8 @@ class SamplingFields(Body):
     seed: int | None = None
 
     def overrides(self) -> SamplingOverrides:
-        """Return what is set."""
+        """Return what is set; a seed below 0 asks for a fresh one, also where the model has one."""
         given = self.model_dump(include=set(SamplingFields.model_fields), exclude_none=True)
+        if given.get("seed", 0) < 0:
+            given["seed"] = None
         return SamplingOverrides(**given)  # type: ignore[typeddict-item,no-any-return]

@@ -274,7 +274,7 @@ def test_a_client_that_leaves_stops_its_whole_answer(server: Server, path: str) 
         ("/v1/completions", {"prompt": "x", "model": "tinny"}, 404, 'did you mean "tiny"'),
         ("/v1/completions", {"prompt": "x", "logprobs": 99}, 400, "logprobs must be from 0 to 20"),
         ("/v1/completions", {"prompt": "x", "logit_bias": {"a": 1}}, 400, 'logit_bias: "a"'),
-        ("/completion", {"prompt": "x", "grammar": "root ::= 1"}, 400, "cannot do a grammar"),
+        ("/completion", {"prompt": "x", "grammar": "root ::= x"}, 400, 'there is no rule "x"'),
         ("/infill", {"input_prefix": "", "input_suffix": ""}, 400, "the prompt is empty"),
         ("/infill", {"input_prefix": "a\0", "input_suffix": ""}, 400, "a NUL character"),
         ("/infill", {"input_prefix": 1, "input_suffix": ""}, 400, "input_prefix: "),
