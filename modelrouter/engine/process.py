@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from modelrouter.engine.answer_stream import Stream
 from modelrouter.engine.exit_codes import advice, describe_end
@@ -182,12 +182,14 @@ class Engine:
         self._send(Tokenize(number, text, special))
         return await self._questions.tokens_of(number)
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
-        """Return the tokens' text; control tokens have none. WorkerDied where the worker ends."""
+    async def detokenize(self, lists: Iterable[Sequence[int]]) -> Sequence[str]:
+        """Return the text of each list of tokens, all in one question; control tokens have none.
+        WorkerDied where the worker ends.
+        """
         self._refuse_if_dead()
         number = next(self._ids)
-        self._send(Detokenize(number, tuple(tokens)))
-        return await self._questions.text_of(number)
+        self._send(Detokenize(number, tuple(map(tuple, lists))))
+        return await self._questions.texts_of(number)
 
     @property
     def pinned_bytes(self) -> int:

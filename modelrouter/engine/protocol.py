@@ -97,10 +97,10 @@ class Tokenize:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Detokenize:
-    """Parent: tell the tokens' text."""
+    """Parent: tell the text of each list of tokens."""
 
     id: int
-    tokens: tuple[int, ...]
+    lists: tuple[tuple[int, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -190,10 +190,10 @@ class Tokenized:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Detokenized:
-    """Worker: the text of tokens; what is no UTF-8 is U+FFFD."""
+    """Worker: the texts of lists of tokens; what is no UTF-8 is U+FFFD."""
 
     id: int
-    text: str
+    texts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ class Questions:
         assert isinstance(answer, Tokenized)
         return answer.tokens
 
-    async def text_of(self, number: int) -> str:
-        """Wait for the text that question `number` asks for."""
+    async def texts_of(self, number: int) -> Sequence[str]:
+        """Wait for the texts that question `number` asks for."""
         answer = await self._answer(number)
         assert isinstance(answer, Detokenized)
-        return answer.text
+        return answer.texts
 
     async def _answer(self, number: int) -> Answered:
         answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()

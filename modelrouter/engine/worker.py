@@ -158,10 +158,12 @@ class Worker:
             if isinstance(question, Tokenize):
                 tokens = self._backend.tokenize([Piece(question.text, question.special)])
                 return Tokenized(question.id, tuple(tokens))
-            data = b"".join(map(self._backend.bytes_of, question.tokens))
-            return Detokenized(question.id, data.decode(errors="replace"))
+            return Detokenized(question.id, tuple(map(self._text_of, question.lists)))
         except ModelRouterError as error:
             return Failed(question.id, error.code, error.message, error.hint)
+
+    def _text_of(self, tokens: Sequence[int]) -> str:
+        return b"".join(map(self._backend.bytes_of, tokens)).decode(errors="replace")
 
     def _pass(self) -> None:
         rows = self._batcher.plan()

@@ -101,7 +101,7 @@ async def tokenize(body: TokenizeBody, request: Request) -> dict[str, Fact]:
     if begins and not body.add_special:
         tokens = tokens[1:]
     if body.with_pieces:
-        pieces = [await engine.detokenize([token]) for token in tokens]
+        pieces = await engine.detokenize([token] for token in tokens)
         return {"tokens": [{"id": t, "piece": p} for t, p in zip(tokens, pieces, strict=True)]}
     return {"tokens": [*tokens]}
 
@@ -114,7 +114,8 @@ async def detokenize(body: DetokenizeBody, request: Request) -> dict[str, Fact]:
         raise RequestError(
             f"{wrong[0]} is no token of {spec.name}, which has {spec.facts.vocab_size:,}"
         )
-    return {"content": await engine.detokenize(body.tokens)}
+    (content,) = await engine.detokenize([body.tokens])
+    return {"content": content}
 
 
 @routes.post("/apply-template", response_model=None)
