@@ -4,8 +4,7 @@ It knows no dialect: what comes out is a Reply, its parts, or the error that end
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,12 +41,13 @@ class ClientGone(Exception):
 class Answering:
     """The path of one request, running beside its HTTP exchange."""
 
-    def __init__(self, app: App, request: Request) -> None:
-        """Start the work."""
+    def __init__(self, app: App, request: Request, *, is_streamed: bool) -> None:
+        """Start the work; its `parts` are kept for a stream alone: a whole answer is the reply."""
         self.reply: Reply | None = None
         self._trace = Trace()
         self._scheduler = app.scheduler
         self._ticket: int | None = None
+        self._is_streamed = is_streamed
         self._parts: asyncio.Queue[Part | None] = asyncio.Queue()
         self._is_under_way = asyncio.Event()
         self._work = asyncio.create_task(self._run(app, request))
@@ -58,7 +58,8 @@ class Answering:
         try:
             async with app.router.ask(request, self._line_up, self._trace) as self.reply:
                 async for part in self.reply.parts():
-                    self._parts.put_nowait(part)
+                    if self._is_streamed:
+                        self._parts.put_nowait(part)
                     self._is_under_way.set()
         finally:
             self._parts.put_nowait(None)
@@ -100,15 +101,6 @@ class Answering:
         elif leaving in done:
             self.stop()
             raise ClientGone
-
-    async def texts(self) -> AsyncIterator[str | SignOfLife]:
-        """Yield the texts alone of what `parts` yields."""
-        async with aclosing(self.parts()) as parts:
-            async for part in parts:
-                if isinstance(part, SignOfLife):
-                    yield part
-                elif part.text:
-                    yield part.text
 
     async def parts(self) -> AsyncGenerator[Part | SignOfLife, None]:
         """Yield the answer's parts as they come, and signs of life where none comes for a while.

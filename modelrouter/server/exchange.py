@@ -27,7 +27,7 @@ async def whole(
     request: Request, wanted: types.Request, body: Callable[[Reply], dict[str, Fact]]
 ) -> Response:
     """Answer once all is there; a caller who leaves before stops the work."""
-    answering = Answering(app_of(request), wanted)
+    answering = Answering(app_of(request), wanted, is_streamed=False)
     try:
         reply = await answering.whole(request.receive)
     except ClientGone:
@@ -42,7 +42,7 @@ async def streamed(
     respond: Respond = sse.response,
 ) -> Response:
     """Answer while the text comes; what fails at once has a status of its own."""
-    answering = Answering(app_of(request), wanted)
+    answering = Answering(app_of(request), wanted, is_streamed=True)
     try:
         await answering.begun(request.receive)
     except ClientGone:

@@ -94,11 +94,11 @@ async def _answer(body: Drawn, wanted: types.Request, request: Request) -> Respo
 async def _events(answering: Answering, fields: Sequence[str]) -> AsyncIterator[str]:
     """Yield the answer's events, the last with all that there is to tell."""
     try:
-        async for text in answering.texts():
-            if isinstance(text, SignOfLife):
-                yield sse.comment(text.said)
-            else:
-                yield sse.event({"index": 0, "content": text, "stop": False})
+        async for part in answering.parts():
+            if isinstance(part, SignOfLife):
+                yield sse.comment(part.said)
+            elif part.text:
+                yield sse.event({"index": 0, "content": part.text, "stop": False})
     except ModelRouterError as error:
         yield sse.event(error_body(error))
         return
