@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class GgufFile:
     n_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GgufFacts:
     """What a model's header says. Counts are 0 where the file does not say.
 
@@ -80,7 +81,7 @@ class GgufFacts:
     chat_template: str | None
     fingerprint: str
 
-    @property
+    @cached_property
     def weights_bytes(self) -> int:
         """Bytes of all tensors, as llama.cpp counts a model's size."""
         return sum(tensor.n_bytes for tensor in self.tensors)
@@ -90,7 +91,7 @@ class GgufFacts:
         """The type that most of the weights have, by bytes."""
         return _main_type(self.tensors)
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Weights of all tensors."""
         return sum(tensor.n_weights for tensor in self.tensors)

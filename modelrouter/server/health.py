@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from modelrouter.app import App
+from modelrouter.scheduler.snapshot import Status
 from modelrouter.server.state import app_of, is_stopping
 from modelrouter.trace import Fact
 from modelrouter.types import ModelState
@@ -32,16 +33,17 @@ async def ready(request: Request) -> JSONResponse:
 
 def _missing(app: App) -> Iterator[tuple[str, str]]:
     """Yield the resident models that are not loaded, and why not."""
+    status = app.scheduler.status()
     for name, entry in app.settings.models_file.models.items():
-        if entry.residency == "resident" and (reason := _reason(app, name)) is not None:
+        if entry.residency == "resident" and (reason := _reason(app, status, name)) is not None:
             yield name, reason
 
 
-def _reason(app: App, model: str) -> str | None:
+def _reason(app: App, status: Status, model: str) -> str | None:
     """Return why the model is not loaded, None where it is."""
     if (unusable := app.catalogue.reasons[model]) is not None:
         return unusable
     if (never := app.scheduler.never_fits(model)) is not None:
         return never.message
-    place = app.scheduler.status().of(model)
+    place = status.of(model)
     return None if place.state is ModelState.READY else place.problem or place.doing

@@ -77,8 +77,8 @@ async def props(request: Request, model: str = "") -> dict[str, Fact]:
 @routes.get("/slots", response_model=None)
 async def slots(request: Request, model: str = "") -> list[dict[str, Fact]]:
     """List the slots of the loaded models, and whether each is at work."""
-    scheduler = app_of(request).scheduler
-    places = [(spec, scheduler.status().of(spec.name)) for spec in _named(model, request).specs]
+    status = app_of(request).scheduler.status()
+    places = [(spec, status.of(spec.name)) for spec in _named(model, request).specs]
     found = [
         (spec, number < place.active)
         for spec, place in places

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 
 from modelrouter.errors import NotOffered
 from modelrouter.registry import ModelSpec
+from modelrouter.scheduler.snapshot import Status
 from modelrouter.server import offer
 from modelrouter.server.offer import Offered
 from modelrouter.server.state import app_of
@@ -21,14 +22,17 @@ TEXT: Fact = {"input_modalities": ["text"], "output_modalities": ["text"]}
 @routes.get("/v1/models", response_model=None)
 async def models(request: Request) -> dict[str, Fact]:
     """List what a request's `model` may say: `auto`, the roles, the usable models."""
-    names = offer.offered(app_of(request).catalogue)
-    return {"object": "list", "data": [_listed(each, request) for each in names]}
+    app = app_of(request)
+    status = app.scheduler.status()
+    names = offer.offered(app.catalogue)
+    return {"object": "list", "data": [_listed(each, status) for each in names]}
 
 
 @routes.get("/v1/models/{name:path}", response_model=None)
 async def model(name: str, request: Request) -> dict[str, Fact]:
     """Say what is known of one name."""
-    return _listed(offer.named(app_of(request).catalogue, name), request)
+    app = app_of(request)
+    return _listed(offer.named(app.catalogue, name), app.scheduler.status())
 
 
 @routes.post("/v1/embeddings", response_model=None)
@@ -39,7 +43,7 @@ async def embeddings() -> None:
     )
 
 
-def _listed(offered: Offered, request: Request) -> dict[str, Fact]:
+def _listed(offered: Offered, status: Status) -> dict[str, Fact]:
     """Return a name as clients read it. `owned_by` tells editors that `/props` knows more."""
     spec = offered.largest
     return {
@@ -48,7 +52,7 @@ def _listed(offered: Offered, request: Request) -> dict[str, Fact]:
         "created": 0,
         "owned_by": "llamacpp",
         "meta": None if spec is None else _meta(spec),
-        "status": {"value": offered.loaded(app_of(request))},
+        "status": {"value": offered.loaded(status)},
         "architecture": TEXT,
     }
 

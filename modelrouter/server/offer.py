@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from modelrouter.app import App
 from modelrouter.config import RESERVED_NAME
 from modelrouter.errors import UnknownModel, did_you_mean
 from modelrouter.registry import Catalogue, ModelSpec
+from modelrouter.scheduler.snapshot import Status
 from modelrouter.types import ModelState
 
 
@@ -31,9 +31,8 @@ class Offered:
         """The model with the most context: the router finds it for a prompt that needs it."""
         return max(self.specs, key=lambda spec: spec.context_tokens, default=None)
 
-    def loaded(self, app: App) -> Literal["loaded", "loading", "unloaded"]:
+    def loaded(self, status: Status) -> Literal["loaded", "loading", "unloaded"]:
         """Return how near an answer is, in llama.cpp's words: of several models the nearest is."""
-        status = app.scheduler.status()
         states = {status.of(spec.name).state for spec in self.specs}
         if ModelState.READY in states:
             return "loaded"
