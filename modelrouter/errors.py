@@ -28,6 +28,9 @@ from typing import ClassVar
 
 from modelrouter.trace import Trace
 
+MEND_MODELS = "mend what is named here, or give models.toml a model that is on this machine"
+"""What helps where no model is left."""
+
 
 class ModelRouterError(Exception):
     """What happened, with the numbers; `hint` says what would help."""
@@ -186,6 +189,18 @@ def error_of(code: str, message: str, hint: str | None) -> ModelRouterError:
     """Return the error that crossed a process boundary as these three words."""
     kinds = {kind.code: kind for kind in all_errors()}
     return kinds.get(code, EngineError)(message, hint=hint)
+
+
+def unusable(model: str, reason: str) -> NoModel:
+    """Return the refusal of a model of models.toml that is not there, or whose file is not one."""
+    return NoModel(f'the model "{model}" cannot be used: {reason}', hint=MEND_MODELS)
+
+
+def unknown_model(name: str, known: Sequence[str]) -> UnknownModel:
+    """Return the refusal of a name that is none of the known."""
+    return UnknownModel(
+        f'no model or role "{name}"; there are {", ".join(known)}', hint=did_you_mean(name, known)
+    )
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str | None:

@@ -21,7 +21,6 @@ _FILES = {family.file for family in FAMILIES if family.file}
 _REPOSITORIES = {family.repository for family in FAMILIES if family.repository}
 _FILE = re.compile("|".join(map(re.escape, sorted(_FILES))))
 _REPOSITORY = re.compile(f"(?:{'|'.join(map(re.escape, sorted(_REPOSITORIES)))})[^\n]*\n?")
-_FILE_LINE = re.compile(r"^\+\+\+\+\+ ", re.MULTILINE)
 
 
 def hole_in(prompt: str) -> Hole | None:
@@ -52,7 +51,8 @@ def _read(prompt: str, family: Family) -> Hole | None:
         prefix, suffix = prefix.removeprefix(" ").removesuffix(" "), suffix.removesuffix(" ")
     extras = list(_extras(head))
     if family.file_line:
-        *files, prefix = _FILE_LINE.split(prefix)
+        line = re.compile(f"^{re.escape(family.file_line)}", re.MULTILINE)
+        *files, prefix = line.split(prefix)
         extras += [_named(file) for file in files if file.strip()]
         prefix = prefix.partition("\n")[2] if files else prefix
     return Hole(prefix, suffix, tuple(extras))

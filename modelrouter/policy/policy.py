@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from modelrouter.config import RESERVED_NAME, Choice, PolicyFile
-from modelrouter.errors import NoModel, UnknownModel, did_you_mean
+from modelrouter.errors import MEND_MODELS, NoModel, unknown_model, unusable
 from modelrouter.policy.conditions import Situation, holds
 from modelrouter.types import (
     Candidate,
@@ -19,8 +19,6 @@ from modelrouter.types import (
     Skipped,
     WhenFull,
 )
-
-HINT = "mend what is named here, or give models.toml a model that is on this machine"
 
 
 class Policy:
@@ -111,11 +109,7 @@ class Policy:
             return self._decision("model", [name], "wait")
         if name in self._roles:
             return self._decision("role", [name], "wait")
-        known = [*self._usable, *self._roles, RESERVED_NAME]
-        raise UnknownModel(
-            f'no model or role "{name}"; there are {", ".join(known)}',
-            hint=did_you_mean(name, known),
-        )
+        raise unknown_model(name, [*self._usable, *self._roles, RESERVED_NAME])
 
     def _decision(self, rule: str, use: Sequence[str], when_full: WhenFull) -> Decision:
         candidates: list[Candidate] = []
@@ -150,8 +144,10 @@ class Policy:
     def _no_model(self, rule: str, use: Sequence[str], skipped: Sequence[Skipped]) -> NoModel:
         reasons = "; ".join(f"{each.model}: {each.reason}" for each in skipped)
         if rule == "model":
-            return NoModel(f'the model "{use[0]}" cannot be used: {skipped[0].reason}', hint=HINT)
+            return unusable(use[0], skipped[0].reason)
         if rule == "role":
-            return NoModel(f'no model of the role "{use[0]}" can be used: {reasons}', hint=HINT)
+            return NoModel(
+                f'no model of the role "{use[0]}" can be used: {reasons}', hint=MEND_MODELS
+            )
         where = f'policy "{self.name}", rule "{rule}",'
-        return NoModel(f"no model of {where} can be used: {reasons}", hint=HINT)
+        return NoModel(f"no model of {where} can be used: {reasons}", hint=MEND_MODELS)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Coroutine
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from modelrouter.errors import CapacityError, ModelRouterError, NoModel
+from modelrouter.errors import CapacityError, ModelRouterError, unusable
 from modelrouter.scheduler.scheduler import Scheduler
 from modelrouter.scheduler.snapshot import ModelStatus, Status
 from modelrouter.server import sse
@@ -51,7 +51,7 @@ def _refuse_unusable(name: str, request: Request) -> None:
     """Raise NoModel for a model of models.toml whose file is not one; the scheduler has no such."""
     reason = app_of(request).catalogue.reasons.get(name)
     if reason is not None:
-        raise NoModel(f'the model "{name}" cannot be used: {reason}')
+        raise unusable(name, reason)
 
 
 async def _changes(request: Request) -> AsyncIterator[str]:

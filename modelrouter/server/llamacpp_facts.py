@@ -7,6 +7,7 @@ Where no name is given, or a role's, the models are tried in the order of models
 from fastapi import APIRouter, Request
 
 from modelrouter import types
+from modelrouter.chat import family_of
 from modelrouter.config import RESERVED_NAME
 from modelrouter.engine.process import Engine
 from modelrouter.engine.prompt import render
@@ -63,7 +64,7 @@ async def props(request: Request, model: str = "") -> dict[str, Fact]:
         "model_path": spec.facts.path.name,
         "chat_template": template or "",
         "chat_template_caps": {
-            "supports_tools": "tools" in (template or ""),
+            "supports_tools": family_of(template or "") is not None,
             "supports_tool_calls": "tool_calls" in (template or ""),
         },
         "modalities": {"vision": False, "audio": False},

@@ -3,12 +3,11 @@
 It knows the catalogue, not the dialects that list it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from modelrouter.config import RESERVED_NAME
-from modelrouter.errors import UnknownModel, did_you_mean
+from modelrouter.errors import unknown_model
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.scheduler.snapshot import Status
 from modelrouter.types import ModelState
@@ -58,14 +57,5 @@ def find(catalogue: Catalogue, name: str) -> Offered | None:
 def named(catalogue: Catalogue, name: str) -> Offered:
     """Return what is offered by this name; UnknownModel where nothing is."""
     if (found := find(catalogue, name)) is None:
-        known = known_names(catalogue)
-        raise UnknownModel(
-            f'no model or role "{name}"; there are {", ".join(known)}',
-            hint=did_you_mean(name, known),
-        )
+        raise unknown_model(name, [each.name for each in offered(catalogue)])
     return found
-
-
-def known_names(catalogue: Catalogue) -> Sequence[str]:
-    """Return all names that a request may say."""
-    return [each.name for each in offered(catalogue)]

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import HTTPException
 from fastapi.responses import PlainTextResponse
 
-from modelrouter.chat.families import family_of
+from modelrouter.chat import family_of
 from modelrouter.config import RESERVED_NAME
-from modelrouter.errors import NoModel, NotOffered, UnknownModel, did_you_mean
+from modelrouter.errors import NotOffered, UnknownModel, did_you_mean, unusable
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.server import offer
 from modelrouter.server.bodies import Body, JsonRoute
@@ -132,7 +132,7 @@ def name_of(asked: str, catalogue: Catalogue) -> str:
 def offered_as(name: str, catalogue: Catalogue) -> Offered:
     """Return what stands behind a known name; NoModel where that cannot be used."""
     if (found := offer.find(catalogue, name)) is None:
-        raise NoModel(f'the model "{name}" cannot be used: {catalogue.reasons[name]}')
+        raise unusable(name, catalogue.reasons[name] or "")
     return found
 
 

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from modelrouter.server.errors import Failure, Shape, openai_body, shape_of
+
 HEAD_SECONDS: Final = 10.0
 """From a request's first byte, or a connection's beginning, to the last line of its headers."""
 BODY_SECONDS: Final = 60.0
@@ -96,21 +98,21 @@ class Connection(H11Protocol):
     def _give_up(self) -> None:
         """Close the connection; where a request is half here, say why."""
         if self._awaited is h11.SEND_BODY:
-            self._refuse(408, f"the request's body was not here after {BODY_SECONDS:.0f} s")
+            said = f"the request's body was not here after {BODY_SECONDS:.0f} s"
+            self._refuse(408, said, shape_of(self.scope["path"]))
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, in JSON as all other errors."""
+        """Answer what is no HTTP, and has no path that would say in which dialect."""
         head = f"or its head is larger than {MOST_HEAD_BYTES:,} bytes"
-        self._refuse(400, f"{msg} It does not keep to HTTP/1.1, {head}.")
+        self._refuse(400, f"{msg} It does not keep to HTTP/1.1, {head}.", openai_body)
         self.transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, shape: Shape) -> None:
         """Answer in place of the routes, if they have not begun to; they hear of a leaving."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE} or self.transport.is_closing():
             return
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-        body = json.dumps({"error": error}, separators=(",", ":")).encode()
+        body = json.dumps(shape(Failure(status, message, None)), separators=(",", ":")).encode()
         head = h11.Response(
             status_code=status,
             headers=[
