@@ -5,11 +5,11 @@ The templates themselves are the models'; only what they agree with their answer
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from modelrouter.chat.calls import Calls, read_json, read_listed, read_tagged
+from modelrouter.chat.calls import CallReader, JsonCalls, ListedCalls, TaggedCalls
 from modelrouter.formats import AnswerFormat
 from modelrouter.tools import Tool
 
@@ -19,26 +19,20 @@ THOUGHT: Final = "</think>"
 MOST_FORCED_CALLS: Final = 16
 
 
-class ReadCalls(Protocol):
-    """Reads the calls behind an opening; see `calls`."""
-
-    def __call__(self, text: str, *, is_last: bool) -> Calls | None:
-        """Return them, or None while the text may still become some; NotACall for other text."""
-
-
 @dataclass(frozen=True, slots=True)
 class Family:
     """How models of one kind call tools.
 
     A call begins with `opening`; with "" it is the whole answer, and begins with a bracket.
     `tokens` are spelled in the answer though they may be control tokens. `begins` is what the
-    prompt says on the model's behalf where it must call.
+    prompt says on the model's behalf where it must call. `reader` makes what reads the calls behind
+    one opening.
     """
 
     name: str
     opening: str
     begins: str
-    read: ReadCalls
+    reader: Callable[[], CallReader]
     tokens: tuple[str, ...] = ()
     arguments: str = "arguments"
     is_list: bool = False
@@ -74,19 +68,19 @@ class Family:
 
 
 TAGGED: Final = Family(
-    "tagged", "<tool_call>", "<tool_call>\n", read_tagged, ("<tool_call>", "</tool_call>")
+    "tagged", "<tool_call>", "<tool_call>\n", TaggedCalls, ("<tool_call>", "</tool_call>")
 )
 LISTED: Final = Family(
     "listed",
     "[TOOL_CALLS]",
     "[TOOL_CALLS]",
-    read_listed,
+    ListedCalls,
     ("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
     is_list=True,
 )
 PYTHON_TAG: Final = "<|python_tag|>"
-LLAMA: Final = Family("llama", "", "", read_json, (PYTHON_TAG,), arguments="parameters")
-PLAIN: Final = Family("plain", "", "", read_json)
+LLAMA: Final = Family("llama", "", "", JsonCalls, (PYTHON_TAG,), arguments="parameters")
+PLAIN: Final = Family("plain", "", "", JsonCalls)
 
 
 def family_of(template: str) -> Family | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from modelrouter.chat.calls import NotACall
+from modelrouter.chat.calls import CallReader, NotACall
 from modelrouter.chat.families import LLAMA, PYTHON_TAG, THINK, THOUGHT, Family
 from modelrouter.tokens import TokenLogprobs
 from modelrouter.tools import ToolCall
@@ -51,6 +51,7 @@ class AnswerReader:
         self._held = ""
         self._before = ""
         """Where a call may have begun: the text that is content should it be none."""
+        self._calls: CallReader | None = None
         self._has_thought = False
         self._has_said = False
         self._has_called = False
@@ -124,6 +125,7 @@ class AnswerReader:
             self._emit(found, said)
             self._before = self._held[len(said) : at] + opening
             self._held, self._state = self._held[at + len(opening) :], "calling"
+            self._calls = self._family.reader()
             return True
         if is_last:
             rest = self._take(len(self._held))
@@ -168,9 +170,9 @@ class AnswerReader:
 
     def _call(self, found: _Found, *, is_last: bool) -> bool:
         """Read calls; what turns out to be none is content after all."""
-        assert self._family is not None
+        assert self._calls is not None
         try:
-            calls = self._family.read(self._held, is_last=is_last)
+            calls = self._calls.read(self._held, is_last=is_last)
         except NotACall:
             self._emit(found, self._before)
             self._has_said = True

@@ -8,6 +8,7 @@ import itertools
 
 import pytest
 
+from modelrouter.chat.calls import CallReader, JsonCalls, ListedCalls, TaggedCalls
 from modelrouter.chat.families import LISTED, LLAMA, PLAIN, TAGGED, Family
 from modelrouter.chat.reader import AnswerReader, Part
 from modelrouter.tools import ToolCall
@@ -89,6 +90,7 @@ TWO = calls(("weather", PARIS), ("time", "{}"))
             Part(calls=TWO),
         ),
         (LISTED, "[TOOL_CALLS] weather?", Part("[TOOL_CALLS] weather?")),
+        (LISTED, "[TOOL_CALLS]" + "a" * 300, Part("[TOOL_CALLS]" + "a" * 300)),
         (LISTED, "[TOOL_CALLS][]", Part("[TOOL_CALLS][]")),
         (LLAMA, '{"name": "weather", "parameters": {"city": "Paris"}}', Part(calls=WEATHER)),
         (
@@ -132,6 +134,39 @@ def test_text_before_a_call_is_not_held_back() -> None:
     assert reader.push(" it up.\n<tool").text == " it up."
     assert reader.push('_call>{"name": "weather", "arguments": {}').calls == ()
     assert reader.push("}</tool_call>").calls == (ToolCall("id1", "weather", "{}"),)
+
+
+@pytest.mark.parametrize(
+    ("reader", "head", "body"),
+    [
+        (JsonCalls, "", ASK_WEATHER),
+        (TaggedCalls, "", f" {ASK_WEATHER}"),
+        (ListedCalls, "[", f"{ASK_WEATHER}]"),
+        (ListedCalls, "weather[ARGS]", '{"city": "a\\"}{"}'),
+    ],
+)
+def test_a_call_is_looked_at_once(reader: type[CallReader], head: str, body: str) -> None:
+    """Letter by letter, what was looked at may be gone by the next: brackets in its place, which
+    would end the call or be none, are not seen.
+    """
+    calls = reader()
+    for length in range(len(body)):
+        seen = head + "]" * (length - 1) + body[max(0, length - 1) : length]
+        assert calls.read(seen, is_last=False) is None
+    found = calls.read(head + body, is_last=True)
+    assert found is not None
+    assert found.calls[0][0] == "weather"
+
+
+def test_blanks_behind_a_call_are_looked_at_once() -> None:
+    """A model may write nothing else for a long time; the call itself is not read again either."""
+    calls = TaggedCalls()
+    assert calls.read(ASK_WEATHER, is_last=False) is None
+    for blanks in range(1, 5):
+        gone = "]" * (len(ASK_WEATHER) + blanks - 1)
+        assert calls.read(f"{gone} ", is_last=False) is None
+    whole = f"{ASK_WEATHER}    </tool_call>"
+    assert calls.read(whole, is_last=False) == ((("weather", PARIS),), len(whole))
 
 
 def test_what_is_no_call_is_let_go_at_once() -> None:
