@@ -15,8 +15,9 @@ from starter import starter_spec
 
 from modelrouter.engine.process import Engine
 from modelrouter.engine.spawning import ENVIRONMENT
+from modelrouter.generation import Done, Generation, Piece
 from modelrouter.registry import ModelSpec
-from modelrouter.types import Done, Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 TURNS = 5
 MAX_TOKENS = 64

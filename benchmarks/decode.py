@@ -17,7 +17,8 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.process import Engine
 from modelrouter.engine.spawning import load_message
-from modelrouter.types import Done, Generation, Piece, Sampling
+from modelrouter.generation import Done, Generation, Piece
+from modelrouter.types import Sampling
 
 STEPS = 64
 TURNS = 7

@@ -17,7 +17,8 @@ from modelrouter.engine.batcher import Batcher
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Text
 from modelrouter.engine.spawning import load_message
-from modelrouter.types import Generation, Piece, Sampling
+from modelrouter.generation import Generation, Piece
+from modelrouter.types import Sampling
 
 TURNS = 5
 TOKENS = 160

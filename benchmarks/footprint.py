@@ -18,12 +18,13 @@ from typing import NamedTuple
 from modelrouter import synthetic
 from modelrouter.engine.footprints import measured
 from modelrouter.engine.process import Engine
+from modelrouter.generation import Generation, Piece
 from modelrouter.gguf import read_facts
 from modelrouter.memory.footprint import Footprint
 from modelrouter.memory.process import held_bytes
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.synthetic import Geometry
-from modelrouter.types import Generation, KvType, Piece, Sampling
+from modelrouter.types import KvType, Sampling
 
 MIB = 2**20
 ALLOWED_BYTES, ALLOWED_SHARE = 16 * MIB, 0.03

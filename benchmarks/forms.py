@@ -16,7 +16,8 @@ from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate
 from modelrouter.engine.spawning import load_message
 from modelrouter.formats import ANY_OBJECT, AnswerFormat
-from modelrouter.types import Generation, Piece, Sampling
+from modelrouter.generation import Generation, Piece
+from modelrouter.types import Sampling
 
 PROMPT = (
     "<|im_start|>user\nTell me a very long story about a cat.<|im_end|>\n<|im_start|>assistant\n"

@@ -34,9 +34,9 @@ from modelrouter.config import ConfigSource, load
 from modelrouter.engine.process import Engine
 from modelrouter.engine.protocol import frame
 from modelrouter.engine.spawning import load_message
+from modelrouter.generation import Done, Generation, Piece
 from modelrouter.memory.process import held_bytes, read_bytes
 from modelrouter.registry import ModelSpec, catalogue
-from modelrouter.types import Done, Generation, Piece
 
 sys.path.append(str(Path(__file__).parent / "soak"))
 from soak_cgroup import memory_group

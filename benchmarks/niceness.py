@@ -27,8 +27,8 @@ from modelrouter import synthetic
 from modelrouter.config import ConfigSource, load
 from modelrouter.engine.process import Engine
 from modelrouter.engine.protocol import Niceness
+from modelrouter.generation import Delta, Generation, Piece
 from modelrouter.registry import ModelSpec, catalogue
-from modelrouter.types import Delta, Generation, Piece
 
 TURNS = 6
 COMPLETIONS = 20

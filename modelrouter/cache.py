@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 
 import diskcache
 
+from modelrouter.generation import Delta, Done, Finish, Generation, Usage
 from modelrouter.tokens import Chance, TokenLogprobs
-from modelrouter.types import Delta, Done, Finish, Generation, Usage
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from modelrouter.config import NO_FIM
 from modelrouter.engine.fim import render_hole
 from modelrouter.engine.prompt import refuse_hopeless
 from modelrouter.errors import BadModelFile, NotOffered
+from modelrouter.generation import Generation, Piece
 from modelrouter.registry import ModelSpec
-from modelrouter.types import CacheUse, Candidate, Generation, Hole, Piece, Request, WithoutFim
+from modelrouter.types import CacheUse, Candidate, Hole, Request, WithoutFim
 
 
 @dataclass(frozen=True, slots=True)

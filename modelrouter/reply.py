@@ -10,22 +10,12 @@ from dataclasses import dataclass
 
 from modelrouter.cache import Answer
 from modelrouter.chat import AnswerReader, Part
+from modelrouter.forecast import Forecast
+from modelrouter.generation import Delta, Done, Finish, Timings, Usage
 from modelrouter.tokens import TokenLogprobs
 from modelrouter.tools import ToolCall
 from modelrouter.trace import Fact, Trace
-from modelrouter.types import (
-    CacheUse,
-    Candidate,
-    Decision,
-    Delta,
-    Done,
-    Finish,
-    Forecast,
-    Prediction,
-    Request,
-    Timings,
-    Usage,
-)
+from modelrouter.types import CacheUse, Candidate, Decision, Prediction, Request
 
 
 @dataclass(frozen=True, slots=True)

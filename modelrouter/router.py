@@ -5,40 +5,23 @@ It decides nothing and runs nothing itself: it calls the parts in order and keep
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeAlias
+from contextlib import asynccontextmanager
 
 from modelrouter.cache import Answer, ResultCache
 from modelrouter.classifier import Classifier
 from modelrouter.conversations import Conversations
 from modelrouter.engine.constraint import compiled
-from modelrouter.errors import (
-    CapacityError,
-    DeadlineExceeded,
-    EngineError,
-    ModelRouterError,
-)
-from modelrouter.flights import Flights, Work
+from modelrouter.errors import DeadlineExceeded, ModelRouterError
+from modelrouter.flights import Flights
+from modelrouter.fresh import FreshAnswers, News
+from modelrouter.generation import Delta, Done
 from modelrouter.job import Job, make_job
 from modelrouter.policy import Policy
 from modelrouter.registry import ModelSpec
 from modelrouter.reply import Reply, Route
-from modelrouter.scheduler.effects import Priority
-from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.trace import Fact, Trace
-from modelrouter.types import Delta, Done, Generation, Request, Task, Timings, Usage
-
-PRIORITIES: Mapping[Task, Priority] = {
-    "completion": Priority.INTERACTIVE,
-    "chat": Priority.NORMAL,
-    "background": Priority.BACKGROUND,
-}
-"""Who goes first where several wait for a slot."""
-
-
-News: TypeAlias = int | Job | Delta | Done
-"""What comes of a flight: the lines it stands in, the job that got a slot, the answer."""
+from modelrouter.trace import Trace
+from modelrouter.types import Request
 
 
 class Router:
@@ -58,6 +41,7 @@ class Router:
         self._policy = policy
         self._results = results
         self._scheduler = scheduler
+        self._fresh = FreshAnswers(specs, results, scheduler)
         self._conversations = Conversations()
         self._flights: Flights[News] = Flights()
 
@@ -89,7 +73,7 @@ class Router:
             flight = _flight_key(route, jobs)
             if flight in self._flights:
                 trace.note("joined", waits_for="the same question, which somebody asks already")
-            async with self._flights.join(flight, self._answer(jobs, route, trace)) as news:
+            async with self._flights.join(flight, self._fresh.work(jobs, route, trace)) as news:
                 job = await _boarded(news, on_ticket)
                 reply = Reply(
                     _events(news),
@@ -172,80 +156,6 @@ class Router:
                 return job, answer
         return None
 
-    def _answer(self, jobs: Sequence[Job], route: Route, trace: Trace) -> Work[News]:
-        """Return the work of answering: a slot, the answer as it comes, and its keeping."""
-
-        async def work(tell: Callable[[News], None]) -> None:
-            async with self._lease_first(jobs, route, trace, tell) as (job, lease):
-                tell(job)
-                deltas: list[Delta] = []
-                stream: AsyncIterator[Delta | Done] = lease.generate(job.generation)
-                if job.generation.is_warm_up:
-                    stream = _while_nobody_waits(stream, self._scheduler, job.candidate.model)
-                async for event in stream:
-                    if isinstance(event, Delta):
-                        deltas.append(event)
-                    elif not _is_cut(event, job.generation):
-                        self._keep(job, deltas, event, trace)
-                    tell(event)
-
-        return work
-
-    def _keep(self, job: Job, deltas: Sequence[Delta], done: Done, trace: Trace) -> None:
-        if self._results is not None and job.key is not None:
-            answer = Answer.of(deltas, done, trace.elapsed_ms() / 1000)
-            self._results.store_soon(job.key, answer)
-
-    @asynccontextmanager
-    async def _lease_first(
-        self,
-        jobs: Sequence[Job],
-        route: Route,
-        trace: Trace,
-        on_ticket: Callable[[int], None],
-    ) -> AsyncIterator[tuple[Job, Lease]]:
-        """Lease a slot for the first job that gets one; the last in line always waits.
-
-        Only `when_full = "next"` goes on to the next: a fallback is written in the policy or it
-        does not happen.
-        """
-        priority = _priority(route)
-        for job in jobs:
-            model = job.candidate.model
-            may_go_on = route.decision.when_full == "next" and job is not jobs[-1]
-            since_ms = trace.elapsed_ms()
-            async with AsyncExitStack() as block:
-                try:
-                    lease = await block.enter_async_context(
-                        self._scheduler.lease(
-                            model,
-                            may_wait=not may_go_on,
-                            priority=priority,
-                            on_ticket=on_ticket,
-                        )
-                    )
-                except (CapacityError, EngineError) as error:
-                    trace.note(
-                        "refused",
-                        model=model,
-                        code=error.code,
-                        reason=error.message,
-                        waited_ms=_since(since_ms, trace),
-                    )
-                    if not may_go_on:
-                        raise
-                    continue
-                waited_ms = _since(since_ms, trace)
-                trace.note("lease", model=model, waited_ms=waited_ms, **self._narrowed(model))
-                yield job, lease
-                return
-
-    def _narrowed(self, model: str) -> dict[str, Fact]:
-        """Return what a model got where the budget did not allow all that it would have."""
-        spec = self._specs[model]
-        narrowed = {"context_tokens": spec.context_tokens, "slots": spec.slots}
-        return {"narrowed": dict(narrowed)} if spec.is_narrowed else {}
-
     def _note(self, request: Request, answer: str, job: Job) -> None:
         """Remember who answered the conversation; a hole is none."""
         if request.hole is None:
@@ -276,36 +186,6 @@ def _flight_key(route: Route, jobs: Sequence[Job]) -> Hashable | None:
     return (wishes, route.decision.when_full, route.prediction.task, times)
 
 
-async def _while_nobody_waits(
-    stream: AsyncIterator[Delta | Done], scheduler: Scheduler, model: str
-) -> AsyncIterator[Delta | Done]:
-    """Yield a warm-up's end, which comes at once where anybody waits for the model.
-
-    What it has read by then is not lost: the slot keeps it.
-    """
-    end = asyncio.ensure_future(anext(stream))
-    try:
-        while not end.done():
-            news = asyncio.ensure_future(scheduler.news())
-            await asyncio.sleep(0)  # it listens from here on, so that no news is missed
-            if scheduler.forecast()[model].waiting:
-                news.cancel()
-                yield Done("length", Usage(0, 0, 0), Timings(0.0, 0.0))
-                return
-            await asyncio.wait([end, news], return_when=asyncio.FIRST_COMPLETED)
-            news.cancel()
-        yield await end
-    finally:
-        end.cancel()
-
-
-def _is_cut(done: Done, generation: Generation) -> bool:
-    """Tell whether an answer ended before its time, and says nothing about what it would be."""
-    is_timed = (generation.prompt_seconds, generation.answer_seconds) != (None, None)
-    is_full = done.usage.completion_tokens == generation.max_tokens
-    return done.finish == "cancelled" or (done.finish == "length" and is_timed and not is_full)
-
-
 async def _boarded(news: AsyncIterator[News], on_ticket: Callable[[int], None]) -> Job:
     """Wait for the job that gets a slot; `on_ticket` hears of the lines until then."""
     while not isinstance(item := await anext(news), Job):
@@ -319,15 +199,6 @@ async def _events(news: AsyncIterator[News]) -> AsyncIterator[Delta | Done]:
     async for item in news:
         assert isinstance(item, Delta | Done)
         yield item
-
-
-def _since(start_ms: float, trace: Trace) -> float:
-    return round(trace.elapsed_ms() - start_ms, 3)
-
-
-def _priority(route: Route) -> Priority:
-    """Return how urgent the request is; nobody waits for a warm-up."""
-    return Priority.BACKGROUND if route.request.is_warm_up else PRIORITIES[route.prediction.task]
 
 
 @asynccontextmanager

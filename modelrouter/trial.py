@@ -12,18 +12,10 @@ from modelrouter.classifier import Classifier
 from modelrouter.config import Case, CasesFile, ConfigSource, load
 from modelrouter.diagnose import read, suggestion, validate
 from modelrouter.errors import ConfigError, ModelRouterError, Problem
+from modelrouter.forecast import TYPICAL_ANSWER_TOKENS, ModelForecast, ModelState, Standing
 from modelrouter.policy import Policy
 from modelrouter.trace import Fact
-from modelrouter.types import (
-    TYPICAL_ANSWER_TOKENS,
-    Decision,
-    Message,
-    ModelForecast,
-    ModelState,
-    Prediction,
-    Request,
-    Standing,
-)
+from modelrouter.types import Decision, Message, Prediction, Request
 
 STATES: Mapping[Standing, tuple[ModelState, int]] = {
     "unloaded": (ModelState.UNLOADED, 0),

@@ -3,21 +3,19 @@
 Nothing here does I/O, reads a clock or knows a library. A value that makes no sense cannot be made.
 """
 
-import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypedDict, get_args
+from typing import Final, Literal, TypedDict
 
 from modelrouter.errors import RequestError
 from modelrouter.formats import AnswerFormat
-from modelrouter.tokens import MOST_TOP_LOGPROBS, TokenBias, TokenLogprobs
+from modelrouter.tokens import MOST_TOP_LOGPROBS, TokenBias
 from modelrouter.tools import NO_TOOLS, Toolbox, ToolCall
 
 Task = Literal["chat", "completion", "background"]
 """What kind of work a request is: a person's chat, an editor's completion, a program's side job."""
 
 Speaker = Literal["system", "user", "assistant", "tool"]
-Finish = Literal["stop", "length", "cancelled"]
 CacheUse = Literal["hit", "miss", "bypass"]
 WhenFull = Literal["next", "wait"]
 WithoutFim = Literal["continue", "refuse"]
@@ -26,19 +24,11 @@ the model is passed over.
 """
 KvType = Literal["f16", "q8_0", "q4_0"]
 Drafts = Literal["prompt-lookup", "off"]
-Standing = Literal["unloaded", "loading", "ready", "free", "busy", "failed"]
-"""What a rule may ask of a model; `free` and `busy` are both `ready`."""
-
 UNSURE: Final = "unsure"
 """The field of a prediction that a policy does not trust."""
 
 BYTES_PER_TOKEN: Final = 4
 """What a token is worth in UTF-8, roughly, in prose and code alike."""
-
-TYPICAL_ANSWER_TOKENS: Final = 256
-"""The length of an answer that nobody bounds, for forecasts."""
-
-SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
 
 MOST: Final[Mapping[str, int]] = {"messages": 10_000, "stop": 256, "tags": 256}
 """How many of each a request may have: more than anybody means, and quickly gone through."""
@@ -300,64 +290,6 @@ class Prediction:
         return max(others, key=self.scores.__getitem__, default=None)
 
 
-class ModelState(enum.StrEnum):
-    """Where a model stands, as the scheduler sees it."""
-
-    UNLOADED = "unloaded"
-    LOADING = "loading"
-    READY = "ready"
-    UNLOADING = "unloading"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelForecast:
-    """A snapshot of one model for the policy: advisory, out of date the moment it is made.
-
-    Times are what this box has measured of the model so far; None where it has not yet.
-    `load_seconds` and `queue_seconds` are what is left of the load and of the line at this moment.
-    """
-
-    state: ModelState
-    fits: bool
-    free_slots: int
-    waiting: int
-    load_seconds: float | None = None
-    queue_seconds: float | None = None
-    prefill_tokens_per_second: float | None = None
-    decode_tokens_per_second: float | None = None
-
-    def stands(self, standing: Standing) -> bool:
-        """Tell whether a rule that asks for this standing holds."""
-        is_ready = self.state is ModelState.READY
-        if standing == "free":
-            return is_ready and self.free_slots > 0
-        if standing == "busy":
-            return is_ready and self.free_slots == 0
-        if standing == "unloaded":
-            return self.state in {ModelState.UNLOADED, ModelState.UNLOADING}
-        return self.state.value == standing
-
-    def first_token_seconds(self, prompt_tokens: int) -> float | None:
-        """Return the seconds until an answer to so long a prompt begins."""
-        known = (self.load_seconds, self.queue_seconds, self.prefill_tokens_per_second)
-        if not self.fits or None in known or not self.prefill_tokens_per_second:
-            return None
-        waiting_seconds = (self.load_seconds or 0) + (self.queue_seconds or 0)
-        return waiting_seconds + prompt_tokens / self.prefill_tokens_per_second
-
-    def answer_seconds(self, prompt_tokens: int, answer_tokens: int | None) -> float | None:
-        """Return the seconds until an answer is whole; None for its tokens takes a usual length."""
-        begun = self.first_token_seconds(prompt_tokens)
-        if begun is None or not self.decode_tokens_per_second:
-            return None
-        tokens = TYPICAL_ANSWER_TOKENS if answer_tokens is None else answer_tokens
-        return begun + tokens / self.decode_tokens_per_second
-
-
-Forecast = Mapping[str, ModelForecast]
-
-
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A model that a rule chose, and the role through which (None where named itself)."""
@@ -388,86 +320,3 @@ class Decision:
     skipped: tuple[Skipped, ...] = ()
     stays: str | None = None
     without_fim: WithoutFim = "continue"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of a rendered prompt. Control tokens are only recognised where `special` is true,
-    so that a user's text can never pass for one.
-    """
-
-    text: str
-    special: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """All that shapes the text of one answer, once the model is chosen.
-
-    It is what the model's worker is told, and with the model's identity it is the cache's key.
-    `max_tokens` None: to the model's own end or its context's. `logprobs` asks for the chances of
-    the answer's tokens, and of so many of the likeliest. `end_ids` are tokens that end it as the
-    model's own end does. `grammar` is what `constraint.compiled` gives: the answer is held to it.
-    `spelled` are control tokens that its text is to spell out. The rest is as in `Request`.
-    """
-
-    pieces: tuple[Piece, ...]
-    sampling: Sampling
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    logprobs: int | None = None
-    end_ids: tuple[int, ...] = ()
-    indent: int | None = None
-    prompt_seconds: float | None = None
-    answer_seconds: float | None = None
-    grammar: str | None = None
-    spelled: tuple[str, ...] = ()
-
-    @property
-    def is_warm_up(self) -> bool:
-        """True where nothing is to be answered."""
-        return self.max_tokens == 0
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts of one answer; `cached_tokens` of the prompt were in the slot's KV already.
-
-    Of the answer `drafted_tokens` were guessed before they were drawn, and `accepted_tokens` of
-    them were right: so many passes were saved.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    drafted_tokens: int = 0
-    accepted_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds inside the worker: until the prompt was prefilled, and from then to the end."""
-
-    prefill_seconds: float
-    decode_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """The next piece of the answer's text, and where asked for, the chances of its tokens."""
-
-    text: str
-    logprobs: tuple[TokenLogprobs, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The answer's end: the last event of every request that did not fail.
-
-    `stopped_by` is the request's stop string that ended it; None where the model or a limit did.
-    """
-
-    finish: Finish
-    usage: Usage
-    timings: Timings
-    stopped_by: str | None = None

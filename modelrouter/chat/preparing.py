@@ -10,8 +10,9 @@ from modelrouter.chat.reader import AnswerReader
 from modelrouter.engine.constraint import compiled
 from modelrouter.engine.prompt import render
 from modelrouter.errors import RequestError
+from modelrouter.generation import Piece
 from modelrouter.registry import ChatFormat
-from modelrouter.types import Piece, Request
+from modelrouter.types import Request
 
 ID_LETTERS = string.ascii_letters + string.digits
 ID_LENGTH = 9

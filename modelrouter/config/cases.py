@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from modelrouter.config.quantities import Duration
 from modelrouter.config.table import Name, Names, Table, Text
-from modelrouter.types import Standing, Task
+from modelrouter.forecast import Standing
+from modelrouter.types import Task
 
 
 class Case(Table):

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from modelrouter.config.quantities import Duration
 from modelrouter.config.table import Name, Names, Table, Text
-from modelrouter.types import UNSURE, Standing, Task, WhenFull, WithoutFim
+from modelrouter.forecast import Standing
+from modelrouter.types import UNSURE, Task, WhenFull, WithoutFim
 
 RESERVED_RULES = ("model", "role", "otherwise")
 """What a decision calls its rule when no rule of the file made it."""

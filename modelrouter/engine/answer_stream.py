@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from modelrouter.errors import ModelRouterError
-from modelrouter.types import Delta, Done
+from modelrouter.generation import Delta, Done
 
 StreamEvent = Delta | Done
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from modelrouter.errors import EngineError, RequestError
+from modelrouter.generation import Piece
 from modelrouter.tokens import Chance, TokenLogprobs
-from modelrouter.types import Piece, Sampling
+from modelrouter.types import Sampling
 
 
 class Row(NamedTuple):

@@ -20,7 +20,7 @@ from modelrouter.engine.protocol import Failed, Finished, Generate, Text
 from modelrouter.engine.sequences import Sequence, Slot, draft_rows, next_rows, shared
 from modelrouter.engine.text import TextStream
 from modelrouter.errors import ModelRouterError, PromptTooLong, RequestError
-from modelrouter.types import Finish, Timings, Usage
+from modelrouter.generation import Finish, Timings, Usage
 
 Event: TypeAlias = Text | Finished | Failed
 

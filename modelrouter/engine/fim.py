@@ -15,8 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from modelrouter.errors import RequestError
+from modelrouter.forecast import TYPICAL_ANSWER_TOKENS
+from modelrouter.generation import Piece
 from modelrouter.gguf.fim import Family
-from modelrouter.types import TYPICAL_ANSWER_TOKENS, Extra, Hole, Piece
+from modelrouter.types import Extra, Hole
 
 MOST_PREFIX_TOKENS = 1280
 MOST_SUFFIX_TOKENS = 160

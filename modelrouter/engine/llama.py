@@ -29,9 +29,10 @@ from modelrouter.engine.mapping import Mapped, unread
 from modelrouter.engine.protocol import Load
 from modelrouter.engine.sampling import ChainSampler, logits_of
 from modelrouter.errors import EngineError, LoadFailed
+from modelrouter.generation import Piece
 from modelrouter.memory.kv import StoredType
 from modelrouter.tokens import Chance, TokenLogprobs
-from modelrouter.types import Piece, Sampling
+from modelrouter.types import Sampling
 
 if TYPE_CHECKING:
     from modelrouter.engine.constraint import Constraint, Vocabulary

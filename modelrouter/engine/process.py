@@ -50,8 +50,8 @@ from modelrouter.errors import (
     WorkerDied,
     error_of,
 )
+from modelrouter.generation import Delta, Done, Generation
 from modelrouter.registry import ModelSpec
-from modelrouter.types import Delta, Done, Generation
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from modelrouter.errors import BadModelFile, PromptTooLong, RequestError
+from modelrouter.generation import Piece
 from modelrouter.memory.footprint import CELLS_STEP
 from modelrouter.registry import ChatFormat, ModelSpec
 from modelrouter.tools import Tool
-from modelrouter.types import Message, Piece, Request
+from modelrouter.types import Message, Request
 
 FIRST_STAND_IN = 0xF0000
 """Stand-ins are private-use characters from here on (Unicode plane 15)."""

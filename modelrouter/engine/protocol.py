@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from modelrouter.errors import EngineError, RequestError
+from modelrouter.generation import Finish, Generation, Timings, Usage
 from modelrouter.memory.kv import StoredTypes
 from modelrouter.tokens import TokenLogprobs
-from modelrouter.types import Finish, Generation, Timings, Usage
 
 HEADER = struct.Struct(">I")
 MAX_FRAME_BYTES = 256 * 1024 * 1024

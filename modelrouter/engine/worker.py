@@ -44,7 +44,7 @@ from modelrouter.engine.protocol import (
 from modelrouter.engine.residency import Residency
 from modelrouter.engine.stream import Stream
 from modelrouter.errors import EngineError, ModelRouterError
-from modelrouter.types import Piece
+from modelrouter.generation import Piece
 
 if TYPE_CHECKING:
     from modelrouter.engine.llama import LlamaBackend

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from modelrouter.config import Rule
-from modelrouter.types import UNSURE, ModelForecast, Prediction, Request
+from modelrouter.forecast import ModelForecast
+from modelrouter.types import UNSURE, Prediction, Request
 
 
 @dataclass(frozen=True, slots=True)

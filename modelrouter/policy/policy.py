@@ -9,16 +9,9 @@ from functools import cached_property
 
 from modelrouter.config import RESERVED_NAME, Choice, PolicyFile
 from modelrouter.errors import MEND_MODELS, NoModel, unknown_model, unusable
+from modelrouter.forecast import Forecast
 from modelrouter.policy.conditions import Situation, holds
-from modelrouter.types import (
-    Candidate,
-    Decision,
-    Forecast,
-    Prediction,
-    Request,
-    Skipped,
-    WhenFull,
-)
+from modelrouter.types import Candidate, Decision, Prediction, Request, Skipped, WhenFull
 
 
 class Policy:

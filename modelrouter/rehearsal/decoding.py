@@ -14,11 +14,12 @@ from modelrouter import synthetic
 from modelrouter.engine.answer_stream import Stream
 from modelrouter.engine.process import Engine
 from modelrouter.errors import EngineError
+from modelrouter.generation import Done, Generation, Piece
 from modelrouter.gguf import read_facts
 from modelrouter.memory.pace import touched_bytes
 from modelrouter.registry import ModelSpec
 from modelrouter.synthetic import Geometry
-from modelrouter.types import Done, Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 LAYER = Geometry(1, 4096, 11_008, heads=32, kv_heads=8, context_length=256)
 """A layer of a 7B: wide enough that the weights are most of the work."""

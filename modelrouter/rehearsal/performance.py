@@ -13,13 +13,14 @@ from pathlib import Path
 from modelrouter.app import App
 from modelrouter.classifier.progress import Progress
 from modelrouter.errors import UnknownModel, did_you_mean
+from modelrouter.generation import Done, Generation, Piece
 from modelrouter.memory.process import read_bytes
 from modelrouter.memory.speeds import Speed
 from modelrouter.registry import ModelSpec
 from modelrouter.rehearsal.decoding import decoded, ended
 from modelrouter.rehearsal.findings import Box, Decoding, Findings, Prefill
 from modelrouter.rehearsal.outlook import measure, outlook, speeds_of
-from modelrouter.types import Done, Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 WORD = " read"
 """A token in most vocabularies, and in a synthetic one."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from modelrouter.errors import EngineError, NeverFits, QueueFull
+from modelrouter.forecast import ModelState
 from modelrouter.memory.plan import fewest, fitting
 from modelrouter.memory.sizes import in_words
 from modelrouter.scheduler.effects import Needs, Priority, Ticket
 from modelrouter.scheduler.room import MOST_FAILURES, Room, rank
-from modelrouter.types import ModelState
 
 STAYING: Final = 4
 """A pin moves on to a model that is so many times busier than the one that has it."""

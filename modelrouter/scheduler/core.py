@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from modelrouter.errors import DeadlineExceeded, ModelRouterError, SlotsBusy
+from modelrouter.forecast import ModelState
 from modelrouter.memory.plan import fewest, share_pins
 from modelrouter.scheduler.books import MOST_URGENT, Books
 from modelrouter.scheduler.effects import Effect, Grant, Load, Needs, Pin, Refuse, Ticket, Unload
 from modelrouter.scheduler.room import Room, is_impatient
-from modelrouter.types import ModelState
 
 PATIENCE_SECONDS: Final = 30.0
 """Who has waited so long for a model's memory or slot goes before those of higher priority, and

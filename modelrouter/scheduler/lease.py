@@ -6,8 +6,8 @@ It knows the engine that answers and where its speed is noted, not why the slot 
 from modelrouter.engine.answer_stream import Stream
 from modelrouter.engine.process import Engine
 from modelrouter.errors import ModelRouterError
+from modelrouter.generation import Generation
 from modelrouter.scheduler.rates import Rate
-from modelrouter.types import Generation
 
 
 class Lease:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from modelrouter import kept_json
-from modelrouter.types import Done
+from modelrouter.generation import Done
 
 log = logging.getLogger(__name__)
 

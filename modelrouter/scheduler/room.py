@@ -8,8 +8,8 @@ from math import inf
 from typing import Final
 
 from modelrouter.errors import ModelRouterError
+from modelrouter.forecast import ModelState
 from modelrouter.scheduler.effects import Needs, Priority, Ticket
-from modelrouter.types import ModelState
 
 HALF_LIFE_SECONDS: Final = 600.0
 """A use counts half as much after so long: how likely another one is."""

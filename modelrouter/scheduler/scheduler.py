@@ -20,6 +20,7 @@ from modelrouter.errors import (
     UnknownModel,
     did_you_mean,
 )
+from modelrouter.forecast import Forecast, ModelState
 from modelrouter.registry import ModelSpec
 from modelrouter.scheduler import snapshot
 from modelrouter.scheduler.core import PATIENCE_SECONDS, Core
@@ -39,7 +40,6 @@ from modelrouter.scheduler.rates import Rates
 from modelrouter.scheduler.room import Room
 from modelrouter.scheduler.snapshot import Status, Wait
 from modelrouter.scheduler.workers import Workers
-from modelrouter.types import Forecast, ModelState
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ Values made from the books at one moment; nothing here is read by a decision of 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from modelrouter.forecast import ModelForecast, ModelState
 from modelrouter.scheduler.books import Books
 from modelrouter.scheduler.rates import Rate
 from modelrouter.scheduler.room import Room
 from modelrouter.trace import Fact
-from modelrouter.types import ModelForecast, ModelState
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Literal
 
-from modelrouter import types
 from modelrouter.chat import Part
 from modelrouter.errors import ModelRouterError
+from modelrouter.generation import Usage
 from modelrouter.reply import Reply
 from modelrouter.server import sse
 from modelrouter.server.answering import Answering, SignOfLife
@@ -149,7 +149,7 @@ def _tool_use(call: ToolCall, arguments: Fact) -> dict[str, Fact]:
 
 def _usage(reply: Reply) -> dict[str, Fact]:
     """Return the counts; until the prompt is read there is only a guess, as in a stream's start."""
-    usage = reply.usage or types.Usage(reply.route.request.prompt_tokens, 0, 0)
+    usage = reply.usage or Usage(reply.route.request.prompt_tokens, 0, 0)
     return {
         "input_tokens": usage.prompt_tokens - usage.cached_tokens,
         "cache_creation_input_tokens": 0,

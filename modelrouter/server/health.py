@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from modelrouter.app import App
+from modelrouter.forecast import ModelState
 from modelrouter.scheduler.snapshot import Status
 from modelrouter.server.state import app_of, is_stopping
 from modelrouter.trace import Fact
-from modelrouter.types import ModelState
 
 routes = APIRouter()
 

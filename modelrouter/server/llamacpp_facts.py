@@ -12,6 +12,7 @@ from modelrouter.config import RESERVED_NAME
 from modelrouter.engine.process import Engine
 from modelrouter.engine.prompt import render
 from modelrouter.errors import CapacityError, RequestError
+from modelrouter.forecast import ModelState
 from modelrouter.registry import ModelSpec
 from modelrouter.server import offer
 from modelrouter.server.bodies import Body, JsonRoute
@@ -19,7 +20,6 @@ from modelrouter.server.offer import Offered
 from modelrouter.server.openai_request import ChatMessage
 from modelrouter.server.state import app_of
 from modelrouter.trace import Fact, Trace
-from modelrouter.types import ModelState
 
 routes = APIRouter(route_class=JsonRoute)
 

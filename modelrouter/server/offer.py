@@ -8,9 +8,9 @@ from typing import Literal
 
 from modelrouter.config import RESERVED_NAME
 from modelrouter.errors import unknown_model
+from modelrouter.forecast import ModelState
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.scheduler.snapshot import Status
-from modelrouter.types import ModelState
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from fastapi.responses import PlainTextResponse
 from modelrouter.chat import family_of
 from modelrouter.config import RESERVED_NAME
 from modelrouter.errors import NotOffered, UnknownModel, did_you_mean, unusable
+from modelrouter.forecast import ModelState
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.server import offer
 from modelrouter.server.bodies import Body, JsonRoute
 from modelrouter.server.offer import Offered
 from modelrouter.server.state import app_of
 from modelrouter.trace import Fact
-from modelrouter.types import ModelState
 
 routes = APIRouter(route_class=JsonRoute)
 

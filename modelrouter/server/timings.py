@@ -1,7 +1,7 @@
 """How long an answer took, in the object that llama.cpp's clients read."""
 
+from modelrouter.generation import Timings, Usage
 from modelrouter.trace import Fact
-from modelrouter.types import Timings, Usage
 
 
 def timings(usage: Usage, times: Timings) -> dict[str, Fact]:

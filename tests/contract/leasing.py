@@ -10,11 +10,12 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from modelrouter.generation import Delta, Generation, Piece
 from modelrouter.registry import ModelSpec
 from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.lease import Lease
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.types import Delta, Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 Specs = dict[str, ModelSpec]
 

@@ -12,8 +12,9 @@ import pytest
 from modelrouter.engine.answer_stream import Stream
 from modelrouter.engine.process import Engine
 from modelrouter.errors import ModelRouterError
+from modelrouter.generation import Delta, Done, Generation, Piece
 from modelrouter.registry import ModelSpec
-from modelrouter.types import Delta, Done, Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 GREEDY = Sampling(temperature=0)
 ENDLESS = Sampling(temperature=0, frequency_penalty=-2, presence_penalty=-2)

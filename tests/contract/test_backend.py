@@ -17,8 +17,9 @@ from modelrouter.engine.batcher import Batcher
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Load, Text
 from modelrouter.errors import EngineError
+from modelrouter.generation import Generation, Piece
 from modelrouter.memory.kv import StoredTypes
-from modelrouter.types import Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 MakeBackend: TypeAlias = Callable[[], Backend]
 

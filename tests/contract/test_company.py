@@ -19,9 +19,10 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.batcher import Batcher
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Load, Text
+from modelrouter.generation import Generation, Piece
 from modelrouter.gguf import read_facts
 from modelrouter.memory.kv import stored_types
-from modelrouter.types import Generation, KvType, Piece, Sampling
+from modelrouter.types import KvType, Sampling
 
 MakeBackend: TypeAlias = Callable[[str, KvType], LlamaBackend]
 

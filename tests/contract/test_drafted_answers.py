@@ -17,8 +17,9 @@ from modelrouter.engine.backend import Backend, EchoBackend, Row
 from modelrouter.engine.batcher import Batcher, Event
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Finished, Generate, Load, Text
+from modelrouter.generation import Generation, Piece, Usage
 from modelrouter.memory.kv import StoredTypes
-from modelrouter.types import Generation, Piece, Sampling, Usage
+from modelrouter.types import Sampling
 
 MakeBackend: TypeAlias = Callable[[int], Backend]
 

@@ -13,8 +13,8 @@ from talking import ENDLESS, answer, failure, first_text, started, submit
 
 from modelrouter.engine.process import Engine
 from modelrouter.errors import LoadFailed, PromptTooLong, RequestError
+from modelrouter.generation import Usage
 from modelrouter.registry import ModelSpec
-from modelrouter.types import Usage
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from modelrouter import synthetic
 from modelrouter.engine.footprints import measured
 from modelrouter.engine.process import Engine
 from modelrouter.errors import ConfigError
+from modelrouter.generation import Generation, Piece
 from modelrouter.memory.footprint import Footprint
 from modelrouter.memory.process import held_bytes
 from modelrouter.registry import Catalogue, ModelSpec
 from modelrouter.synthetic import Geometry
-from modelrouter.types import Generation, Piece
 
 MIB = 2**20
 

@@ -15,8 +15,9 @@ from modelrouter.app import App
 from modelrouter.config import find_config
 from modelrouter.errors import ModelRouterError, NotOffered, RequestError
 from modelrouter.formats import AnswerFormat
+from modelrouter.generation import Usage
 from modelrouter.reply import Reply
-from modelrouter.types import Extra, Hole, Message, Request, Usage
+from modelrouter.types import Extra, Hole, Message, Request
 
 MODELS_TOML = """\
 version = 1

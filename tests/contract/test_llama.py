@@ -20,10 +20,11 @@ from modelrouter.engine.backend import Row
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Load
 from modelrouter.errors import LoadFailed
+from modelrouter.generation import Piece
 from modelrouter.gguf import read_facts
 from modelrouter.memory.kv import StoredType, StoredTypes
 from modelrouter.synthetic.vocabulary import CONTROL_TOKENS, TURN_END, token_id
-from modelrouter.types import Piece, Sampling
+from modelrouter.types import Sampling
 
 LoadBackend: TypeAlias = Callable[..., LlamaBackend]
 

@@ -16,9 +16,10 @@ from modelrouter.engine.constraint import compiled
 from modelrouter.engine.llama import LlamaBackend
 from modelrouter.engine.protocol import Failed, Finished, Generate, Load, Text
 from modelrouter.formats import ANY_OBJECT, AnswerFormat
+from modelrouter.generation import Generation, Piece
 from modelrouter.memory.kv import StoredTypes
 from modelrouter.tokens import TokenBias
-from modelrouter.types import Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 Answer: TypeAlias = tuple[str, Finished | Failed]
 Ask: TypeAlias = Callable[..., Answer]

@@ -23,9 +23,10 @@ from leasing import (
 )
 
 from modelrouter.errors import CapacityError, LoadFailed, NeverFits, SlotsBusy, WorkerDied
+from modelrouter.forecast import ModelState
+from modelrouter.generation import Generation
 from modelrouter.gguf import read_facts
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.types import Generation, ModelState
 
 
 async def test_models_that_fit_one_at_a_time_are_swapped(specs: Specs) -> None:

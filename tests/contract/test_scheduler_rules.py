@@ -21,11 +21,11 @@ from modelrouter.errors import (
     NeverFits,
     UnknownModel,
 )
+from modelrouter.forecast import ModelState
 from modelrouter.scheduler.effects import Priority
 from modelrouter.scheduler.rates import Rates
 from modelrouter.scheduler.room import MOST_FAILURES
 from modelrouter.scheduler.scheduler import Scheduler
-from modelrouter.types import ModelState
 
 
 async def test_slots_are_granted_by_priority(specs: Specs) -> None:

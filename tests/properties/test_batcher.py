@@ -25,7 +25,8 @@ from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
 from modelrouter.engine.batcher import Sequence as Running
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
 from modelrouter.errors import EngineError
-from modelrouter.types import Generation, Piece, Sampling
+from modelrouter.generation import Generation, Piece
+from modelrouter.types import Sampling
 
 
 class CountingBackend(EchoBackend):

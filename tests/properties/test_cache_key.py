@@ -10,8 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from modelrouter.cache import answer_key
+from modelrouter.generation import Generation, Piece
 from modelrouter.tokens import TokenBias
-from modelrouter.types import SAMPLING_RANGES, Generation, Piece, Sampling
+from modelrouter.types import SAMPLING_RANGES, Sampling
 
 texts = st.text(max_size=8)
 pieces = st.lists(st.builds(Piece, texts, st.booleans()), min_size=1, max_size=4).map(tuple)

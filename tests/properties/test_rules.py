@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelrouter.config import Rule
+from modelrouter.forecast import ModelForecast, ModelState
 from modelrouter.policy import Situation, holds
-from modelrouter.types import Message, ModelForecast, ModelState, Prediction, Request, Task
+from modelrouter.types import Message, Prediction, Request, Task
 
 TASKS = (None, "chat", "completion")
 FIELDS = ((None, None), ("code", None), ("code", 0.5), ("code", 1.0), ("general", 0.5))

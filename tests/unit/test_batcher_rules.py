@@ -11,7 +11,8 @@ from modelrouter.engine.batcher import SHARED_PREFILL_ROWS, Batcher, Event
 from modelrouter.engine.drafts import LENGTHS
 from modelrouter.engine.protocol import Failed, Finished, Generate, Text
 from modelrouter.errors import EngineError, RequestError
-from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
+from modelrouter.generation import Generation, Piece, Timings, Usage
+from modelrouter.types import Sampling
 
 
 class Desk:

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from modelrouter.cache import Answer, ResultCache
+from modelrouter.generation import Usage
 from modelrouter.tokens import Chance, TokenLogprobs
-from modelrouter.types import Usage
 
 ANSWER = Answer(
     'It says "hi" \u2014 caf\u00e9\n',

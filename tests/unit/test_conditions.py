@@ -3,16 +3,9 @@
 import pytest
 
 from modelrouter.config import Rule
+from modelrouter.forecast import ModelForecast, ModelState, Standing
 from modelrouter.policy import Situation, holds
-from modelrouter.types import (
-    Message,
-    ModelForecast,
-    ModelState,
-    Prediction,
-    Request,
-    Standing,
-    Task,
-)
+from modelrouter.types import Message, Prediction, Request, Task
 
 HI = (Message("user", "hi"),)
 CODE = Prediction("code", 0.7, {"code": 0.7, "general": 0.3})

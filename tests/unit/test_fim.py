@@ -13,8 +13,9 @@ from modelrouter.engine.fim import (
     tokens_in,
 )
 from modelrouter.errors import RequestError
+from modelrouter.generation import Piece
 from modelrouter.gguf.fim import BY_NAME, FAMILIES, Family
-from modelrouter.types import Extra, Hole, Piece
+from modelrouter.types import Extra, Hole
 
 HOLE = Hole("def f(x):\n    ", "\n    return y\n")
 EXTRAS = (Extra("lib/a.py", "A = 1"), Extra(None, "B = 2\n"))

@@ -11,10 +11,10 @@ from platformdirs import user_state_path
 from typer.testing import CliRunner
 
 from modelrouter.cli import app
+from modelrouter.generation import Done, Timings, Usage
 from modelrouter.memory.budget import read_machine
 from modelrouter.registry import ModelSpec
 from modelrouter.scheduler.rates import Rates
-from modelrouter.types import Done, Timings, Usage
 
 MODELS_TOML = """\
 version = 1

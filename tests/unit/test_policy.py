@@ -8,17 +8,9 @@ import pytest
 from modelrouter import config
 from modelrouter.config import ConfigSource, PolicyFile, Rule
 from modelrouter.errors import NoModel, UnknownModel
+from modelrouter.forecast import ModelForecast
 from modelrouter.policy import Policy, Situation, holds
-from modelrouter.types import (
-    Candidate,
-    Decision,
-    Message,
-    ModelForecast,
-    Prediction,
-    Request,
-    Skipped,
-    Task,
-)
+from modelrouter.types import Candidate, Decision, Message, Prediction, Request, Skipped, Task
 
 ROLES = {"code": ("coder", "llama"), "general": ("llama", "coder")}
 ALL_USABLE = {"coder": None, "llama": None}

@@ -17,10 +17,11 @@ from modelrouter.engine.prompt import (
     render_chat,
 )
 from modelrouter.errors import BadModelFile, PromptTooLong, RequestError
+from modelrouter.generation import Piece
 from modelrouter.gguf import read_facts
 from modelrouter.memory.footprint import CELLS_STEP
 from modelrouter.registry import ChatFormat, ModelSpec
-from modelrouter.types import Message, Piece, Request, Speaker
+from modelrouter.types import Message, Request, Speaker
 
 CHATML = """\
 {% for message in messages %}

@@ -36,9 +36,10 @@ from modelrouter.engine.protocol import (
     frame,
     parse,
 )
+from modelrouter.generation import Generation, Piece, Timings, Usage
 from modelrouter.memory.kv import StoredTypes
 from modelrouter.tokens import Chance, TokenBias, TokenLogprobs
-from modelrouter.types import Generation, Piece, Sampling, Timings, Usage
+from modelrouter.types import Sampling
 
 MESSAGES: list[AnyMessage] = [
     Load("/models/große Datei.gguf", True, 4096, 2, 512, StoredTypes("q8_0", "q8_0"), 4),

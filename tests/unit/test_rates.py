@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from modelrouter.generation import Done, Timings, Usage
 from modelrouter.scheduler.rates import FEWEST_TOKENS, KEPT, MOST_MODELS, Rate, Rates
-from modelrouter.types import Done, Timings, Usage
 
 
 def done(prompt: int = 100, cached: int = 0, completion: int = 50, seconds: float = 2.0) -> Done:

@@ -7,8 +7,8 @@ Pure: events in, effects out; `properties/` has all of them at once. Who goes fi
 from scheduler_by_hand import ByHand, needs, the_refusal
 
 from modelrouter.errors import LoadFailed, NeverFits, QueueFull
+from modelrouter.forecast import ModelState
 from modelrouter.scheduler.effects import Grant, Load, Priority, Refuse, Unload
-from modelrouter.types import ModelState
 
 
 def test_the_first_request_loads_and_the_load_grants() -> None:

@@ -7,9 +7,9 @@ import pytest
 from scheduler_by_hand import ByHand, needs, the_refusal
 
 from modelrouter.errors import EngineError, LoadFailed, NeverFits
+from modelrouter.forecast import ModelState
 from modelrouter.scheduler.effects import Effect, Grant, Load, Refuse, Unload
 from modelrouter.scheduler.room import MOST_FAILURES
-from modelrouter.types import ModelState
 
 ERROR = LoadFailed("no such file")
 

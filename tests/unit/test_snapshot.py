@@ -7,9 +7,9 @@ import pytest
 from scheduler_by_hand import GIB, PATIENCE, ByHand, needs
 
 from modelrouter.errors import LoadFailed
+from modelrouter.forecast import ModelForecast, ModelState
 from modelrouter.scheduler.rates import Rate
 from modelrouter.scheduler.snapshot import ModelStatus, Status, Worker, forecast, status
-from modelrouter.types import ModelForecast, ModelState
 
 MEASURED = Rate(100.0, 2.0, 100.0, 20.0, answers=1.0, answer_seconds=22.0, load_seconds=10.0)
 

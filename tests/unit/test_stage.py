@@ -11,6 +11,7 @@ import pytest
 from modelrouter.app import App
 from modelrouter.config import ConfigSource, find_config
 from modelrouter.errors import CapacityError, NeverFits, RequestError
+from modelrouter.generation import Done, Generation, Piece
 from modelrouter.rehearsal.stage import (
     LOCK_FILE,
     MODEL_FILE,
@@ -20,7 +21,7 @@ from modelrouter.rehearsal.stage import (
     refuse_small_disk,
     staged,
 )
-from modelrouter.types import Done, Generation, Piece, Sampling
+from modelrouter.types import Sampling
 
 ENDLESS = Sampling(temperature=0, frequency_penalty=-2, presence_penalty=-2)
 TINY = Part("tiny", "Q8_0")

@@ -1,16 +1,9 @@
 """A conversation moves to another model only at the price that the rule allows."""
 
 from modelrouter.config import PolicyFile
+from modelrouter.forecast import ModelForecast, ModelState
 from modelrouter.policy import Policy
-from modelrouter.types import (
-    Candidate,
-    Decision,
-    Message,
-    ModelForecast,
-    ModelState,
-    Prediction,
-    Request,
-)
+from modelrouter.types import Candidate, Decision, Message, Prediction, Request
 
 ROLES = {"code": ("coder",), "general": ("llama",)}
 TALK = Request((Message("user", "a"), Message("assistant", "b"), Message("user", "c")))

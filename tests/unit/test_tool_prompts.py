@@ -15,9 +15,10 @@ from modelrouter.engine.constraint import compiled
 from modelrouter.engine.prompt import FIRST_STAND_IN, render_chat
 from modelrouter.errors import RequestError
 from modelrouter.formats import ANY_OBJECT
+from modelrouter.generation import Piece
 from modelrouter.registry import ChatFormat
 from modelrouter.tools import Tool, Toolbox, ToolCall
-from modelrouter.types import Message, Piece, Request
+from modelrouter.types import Message, Request
 
 TEMPLATE = """\
 {%- if tools %}<|im_start|>system

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelrouter.errors import RequestError
-from modelrouter.types import SAMPLING_RANGES, SPEAKERS, Extra, Hole, Message, Request, Sampling
+from modelrouter.types import SAMPLING_RANGES, Extra, Hole, Message, Request, Sampling
 
 NAN = float("nan")
 
@@ -132,11 +132,6 @@ def test_words_do_not_change() -> None:
     """A request that is on its way stays what it was."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         request_of().model = "other"  # type: ignore[misc]
-
-
-def test_the_speakers_are_those_of_a_chat() -> None:
-    """Surfaces check roles against this list."""
-    assert SPEAKERS == ("system", "user", "assistant", "tool")
 
 
 class Counted(str):
