@@ -290,7 +290,7 @@ WRITER = """\
 import sys
 from pathlib import Path
 from modelrouter.cache import Answer, ResultCache
-from modelrouter.types import Usage
+from modelrouter.generation import Usage
 
 cache = ResultCache(Path(sys.argv[1]), 2**20)
 for number in range(50):
