@@ -462,9 +462,14 @@ async def test_the_work_goes_on_while_anybody_listens(open_app: OpenApp) -> None
     """The one who asked first leaves in the middle; who joined hears all of it, and it is kept."""
     request = asking(max_tokens=None)
     async with open_app() as app, AsyncExitStack() as block:
+        await answered(app, asking("Hello"))
+        worker = app.scheduler.status().of("a").pid
+        assert worker is not None
+        os.kill(worker, signal.SIGSTOP)  # or the answer could be whole before anybody joins
         first = await block.enter_async_context(app.router.ask(request))
-        begun = await anext(aiter(first))
         async with app.router.ask(request) as second:
+            os.kill(worker, signal.SIGCONT)
+            begun = await anext(aiter(first))
             await block.aclose()
             text = "".join([text async for text in second])
         again = await answered(app, request)
