@@ -10,7 +10,8 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
 .PHONY: help setup ask test check mutants format classifier classifier-report clean \
         bench bench-decode bench-drafts bench-start bench-first-token bench-contention \
-        bench-niceness bench-footprint bench-forms bench-65b soak soak-mix soak-cgroup soak-long
+        bench-niceness bench-footprint bench-forms bench-typing bench-65b \
+        soak soak-mix soak-cgroup soak-long
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +38,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-start bench-decode bench-drafts bench-first-token bench-contention bench-niceness bench-footprint bench-forms  ## every measurement
+bench: bench-start bench-decode bench-drafts bench-first-token bench-contention bench-niceness bench-footprint bench-forms bench-typing  ## every measurement
 
 bench-start: $(VENV)/.dev  ## how long --help and the imports take
 	$(BIN)/python benchmarks/start.py
@@ -67,6 +68,9 @@ bench-footprint: $(VENV)/.dev  ## predicted memory beside real workers', over a 
 
 bench-forms: $(VENV)/.dev  ## answers held to a form beside free ones
 	$(BIN)/python benchmarks/forms.py
+
+bench-typing: $(VENV)/.dev  ## an editor's key strokes: what of a prompt was read before, and the time
+	$(BIN)/python benchmarks/keystrokes.py
 
 soak: $(VENV)/.dev  ## the long proofs with real processes: about 10 minutes
 	$(BIN)/python benchmarks/soak/soak.py mix cgroup long

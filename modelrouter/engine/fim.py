@@ -30,8 +30,8 @@ PREFIX_SHARE, SUFFIX_SHARE = 0.7, 0.2
 """The most of the room that each may have."""
 
 ROOM_SHARE = 0.85
-"""How much of the context is filled by the estimate below. Code has 0.7 to 0.95 tokens where it
-says 1, columns of numbers 1.1 and Chinese in Llama's vocabulary 1.15, of five vocabularies.
+"""How much of the context is filled by the estimate below. It is meant to be high for code; for
+columns of numbers, or Chinese in a vocabulary of few such letters, it may be low.
 """
 
 MARKER_TOKENS = 16
