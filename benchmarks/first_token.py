@@ -5,13 +5,12 @@ both may reuse what the last prompt began with; the figure is the median of the 
 """
 
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from llama_cpp import Llama
+from serving import serving
 from starter import models_toml, starter_spec
 
 from modelrouter.client import Client
@@ -73,10 +72,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         config = models_toml(Path(folder), slots=1, context=CONTEXT)
-        command = [sys.executable, "-m", "modelrouter", "serve", "--port", "0", "--config"]
-        server = subprocess.Popen([*command, config], stderr=subprocess.PIPE, text=True)
-        url = server.stderr.readline().split()[-1]
-        try:
+        with serving(config) as url:
             our_seconds(url, "warm up")
             rival_seconds(llama, "warm up")
             print(f"first token, {TURNS} turns   modelrouter   llama_cpp.Llama   ratio (median)")
@@ -84,9 +80,6 @@ def main() -> None:
                 turns = [question.format(n=n) for n in range(100, 100 + TURNS)]
                 pairs = [(our_seconds(url, q), rival_seconds(llama, q)) for q in turns]
                 print(f"{name:>22}   {_line(pairs)}")
-        finally:
-            server.terminate()
-            server.wait()
 
 
 def _line(pairs: list[tuple[float, float]]) -> str:

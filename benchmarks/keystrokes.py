@@ -7,12 +7,12 @@ markers is read again. The file that is typed in and the two beside it are our o
 
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+from serving import serving
 
 import modelrouter
 from modelrouter import synthetic
@@ -90,16 +90,10 @@ def main() -> None:
         config.write_text(MODELS)
         geometry = synthetic.Geometry(2, 64, 128, heads=2, kv_heads=1, context_length=8192)
         synthetic.write(Path(folder) / "tiny.gguf", geometry, "Q8_0")
-        command = [sys.executable, "-m", "modelrouter", "serve", "--port", "0", "--config", config]
-        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        try:
-            url = next(word for line in server.stderr for word in line.split() if "://" in word)
+        with serving(config) as url:
             print(f"{len(TYPED)} key strokes     tokens  read before        p50          p95")
             for model in ("starter", "tiny"):
                 print(measure(url, model))
-        finally:
-            server.terminate()
-            server.wait()
 
 
 if __name__ == "__main__":
